@@ -1,0 +1,86 @@
+//! The client: where the API is, and who we are to it.
+
+use std::{sync::Arc, time::Duration};
+
+use reqwest::{Url, redirect};
+use secrecy::SecretString;
+
+use crate::affinity::Affinity;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long an idle connection is kept, so that a start needs no handshake.
+const IDLE_KEPT: Duration = Duration::from_mins(5);
+
+/// Calls to the Machines API. Cloning is cheap and shares the connections.
+#[derive(Clone)]
+pub struct Client {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) base: Url,
+    pub(crate) token: SecretString,
+    pub(crate) http: reqwest::Client,
+    pub(crate) affinity: Affinity,
+}
+
+/// The client cannot be made from what it was given.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidClient {
+    /// The base is not an `http` or `https` URL.
+    #[error("`{0}` is not the URL of a machines API")]
+    Base(String),
+    /// The TLS or connection set-up of this process does not allow it.
+    #[error("the HTTP client cannot be made")]
+    Http(#[source] reqwest::Error),
+}
+
+impl Client {
+    /// A client for the API at `base`, for example `https://api.machines.dev` (without `/v1`),
+    /// that shows `token` with every request.
+    pub fn new(base: &str, token: SecretString) -> Result<Self, InvalidClient> {
+        let url = Url::parse(base).map_err(|_| InvalidClient::Base(base.to_owned()))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(InvalidClient::Base(base.to_owned()));
+        }
+        // Fails only when the process has chosen a provider already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Neither a proxy of the environment nor a redirect may see the token.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_KEPT)
+            .tcp_nodelay(true)
+            .user_agent(concat!("nightshift/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(InvalidClient::Http)?;
+        let affinity = Affinity::default();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                base: url,
+                token,
+                http,
+                affinity,
+            }),
+        })
+    }
+
+    /// Opens a connection ahead of the first start, so that start is one request on it.
+    ///
+    /// Any answer will do; a failure shows again, and better, on the first real call.
+    pub async fn warm(&self) {
+        let _: Result<serde_json::Value, _> = self
+            .send(crate::transport::Call::read(["platform", "regions"]))
+            .await;
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.inner.base.as_str())
+            .finish_non_exhaustive()
+    }
+}
