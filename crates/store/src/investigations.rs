@@ -1,0 +1,290 @@
+//! The `investigations` table.
+
+use chrono::{DateTime, Utc};
+use nightshift_domain::{
+    Epoch, IncidentId, Investigation, InvestigationId, TenantId, Version,
+    investigation::{Run, State, Transition},
+};
+use uuid::Uuid;
+
+use crate::{CorruptRow, Store, StoreError, Tx};
+
+impl Tx {
+    /// Stores a new investigation.
+    #[tracing::instrument(name = "store.investigation.add", skip_all, fields(investigation.id = %new.id))]
+    pub async fn add_investigation(&mut self, new: &Investigation) -> Result<(), StoreError> {
+        sqlx::query!(
+            "insert into investigations (id, tenant_id, incident_id, alert_id, state, deadline_at, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7)",
+            new.id.as_uuid(),
+            new.tenant.as_uuid(),
+            new.incident.as_uuid(),
+            new.alert.as_uuid(),
+            new.state.name(),
+            new.state.deadline_at(),
+            new.created_at,
+        )
+        .execute(&mut *self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// Reads one investigation.
+    #[tracing::instrument(name = "store.investigation.get", skip(self))]
+    pub async fn investigation(
+        &mut self,
+        id: InvestigationId,
+    ) -> Result<Option<Investigation>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            "select id, tenant_id, incident_id, alert_id, state, sandbox_id, epoch, deadline_at,
+                    ended_at, reason, restarts, version, created_at
+               from investigations
+              where id = $1",
+            id.as_uuid(),
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(row.map(Investigation::try_from).transpose()?)
+    }
+
+    /// The newest investigation of an incident that was not given up, if there is one.
+    #[tracing::instrument(name = "store.investigation.of_incident", skip(self))]
+    pub async fn investigation_of(
+        &mut self,
+        incident: IncidentId,
+    ) -> Result<Option<InvestigationId>, StoreError> {
+        let id = sqlx::query_scalar!(
+            "select id from investigations
+              where incident_id = $1 and state not in ('cancelled', 'failed')
+              order by created_at desc
+              limit 1",
+            incident.as_uuid(),
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(id.map(InvestigationId::from))
+    }
+
+    /// Makes a transition true, or fails with [`StoreError::Stale`] if the investigation moved since
+    /// it was read. The move is written to its event log, heartbeats excepted.
+    #[tracing::instrument(
+        name = "store.investigation.apply",
+        skip_all,
+        fields(investigation.id = %transition.next.id, event = transition.event),
+    )]
+    pub async fn apply(
+        &mut self,
+        transition: Transition,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Transition { next, event } = transition;
+        let run = next.state.run();
+        let (ended_at, reason) = match &next.state {
+            State::Concluded { at } => (Some(*at), None),
+            State::Cancelled { at, reason } | State::Failed { at, reason } => {
+                (Some(*at), Some(reason.as_str()))
+            }
+            State::Queued { .. }
+            | State::Claimed(_)
+            | State::Starting(_)
+            | State::Working(_)
+            | State::Resting(_) => (None, None),
+        };
+        let written = sqlx::query!(
+            "update investigations
+                set state = $3, sandbox_id = $4, epoch = $5, deadline_at = $6, ended_at = $7,
+                    reason = $8, restarts = $9, version = version + 1
+              where id = $1 and version = $2",
+            next.id.as_uuid(),
+            next.version.0,
+            next.state.name(),
+            run.map(|run| run.sandbox.as_uuid()),
+            run.map(|run| run.epoch.0),
+            next.state.deadline_at(),
+            ended_at,
+            reason,
+            next.restarts,
+        )
+        .execute(&mut *self.conn)
+        .await?;
+        if written.rows_affected() == 0 {
+            return Err(StoreError::Stale(next.id.to_string()));
+        }
+        if event == "heartbeat" || event == "waited" {
+            return Ok(());
+        }
+        let mut detail = serde_json::json!({});
+        if let Some(run) = run {
+            detail["epoch"] = run.epoch.0.into();
+        }
+        if let Some(reason) = reason {
+            detail["reason"] = reason.into();
+        }
+        self.add_event(next.id, event, &detail, now).await
+    }
+
+    /// Investigations whose deadline is over, oldest first. Skips rows that someone is changing.
+    #[tracing::instrument(name = "store.investigation.overdue", skip(self))]
+    pub async fn overdue_investigations(
+        &mut self,
+        now: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<Investigation>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            "select id, tenant_id, incident_id, alert_id, state, sandbox_id, epoch, deadline_at,
+                    ended_at, reason, restarts, version, created_at
+               from investigations
+              where deadline_at <= $1
+              order by deadline_at
+              limit $2
+                for update skip locked",
+            now,
+            limit,
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(Investigation::try_from)
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// The investigations that have rested longest, to let their sandboxes go when others wait.
+    #[tracing::instrument(name = "store.investigation.rested", skip(self))]
+    pub async fn longest_resting(&mut self, limit: i64) -> Result<Vec<Investigation>, StoreError> {
+        let rows = sqlx::query_as!(
+            Row,
+            "select id, tenant_id, incident_id, alert_id, state, sandbox_id, epoch, deadline_at,
+                    ended_at, reason, restarts, version, created_at
+               from investigations
+              where state = 'resting'
+              order by deadline_at
+              limit $1
+                for update skip locked",
+            limit,
+        )
+        .fetch_all(&mut *self.conn)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(Investigation::try_from)
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// When an investigation first got a sandbox.
+    pub async fn first_granted_at(
+        &mut self,
+        id: InvestigationId,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at = sqlx::query_scalar!(
+            "select granted_at from investigations where id = $1",
+            id.as_uuid(),
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(at.flatten())
+    }
+}
+
+impl Store {
+    /// The tenant of an investigation that is working at exactly this epoch; `None` otherwise. This is
+    /// what makes a run token worth something.
+    #[tracing::instrument(name = "store.investigation.live", skip(self))]
+    pub async fn live_run(
+        &self,
+        id: InvestigationId,
+        epoch: Epoch,
+    ) -> Result<Option<Investigation>, StoreError> {
+        let row = sqlx::query_as!(
+            Row,
+            "select id, tenant_id, incident_id, alert_id, state, sandbox_id, epoch, deadline_at,
+                    ended_at, reason, restarts, version, created_at
+               from investigations
+              where id = $1 and epoch = $2 and state = 'working'",
+            id.as_uuid(),
+            epoch.0,
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.map(Investigation::try_from).transpose()?)
+    }
+
+    /// How many investigations of a tenant hold a sandbox.
+    pub async fn running(&self, tenant: TenantId) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from investigations
+                where tenant_id = $1 and state in ('claimed', 'starting', 'working', 'resting')"#,
+            tenant.as_uuid(),
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(count)
+    }
+}
+
+struct Row {
+    id: Uuid,
+    tenant_id: Uuid,
+    incident_id: Uuid,
+    alert_id: Uuid,
+    state: String,
+    sandbox_id: Option<Uuid>,
+    epoch: Option<i64>,
+    deadline_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    reason: Option<String>,
+    restarts: i32,
+    version: i64,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Investigation {
+    type Error = CorruptRow;
+
+    fn try_from(row: Row) -> Result<Self, CorruptRow> {
+        let id = InvestigationId::from(row.id);
+        let run = match (row.sandbox_id, row.epoch, row.deadline_at) {
+            (Some(sandbox), Some(epoch), Some(deadline_at)) => Some(Run {
+                sandbox: sandbox.into(),
+                epoch: Epoch(epoch),
+                deadline_at,
+            }),
+            _ => None,
+        };
+        let state = match (
+            row.state.as_str(),
+            run,
+            row.deadline_at,
+            row.ended_at,
+            row.reason,
+        ) {
+            ("queued", None, Some(deadline_at), None, None) => State::Queued { deadline_at },
+            ("claimed", Some(run), _, None, None) => State::Claimed(run),
+            ("starting", Some(run), _, None, None) => State::Starting(run),
+            ("working", Some(run), _, None, None) => State::Working(run),
+            ("resting", Some(run), _, None, None) => State::Resting(run),
+            ("concluded", None, None, Some(at), None) => State::Concluded { at },
+            ("cancelled", None, None, Some(at), Some(reason)) => State::Cancelled { at, reason },
+            ("failed", None, None, Some(at), Some(reason)) => State::Failed { at, reason },
+            _ => {
+                return Err(CorruptRow {
+                    table: "investigations",
+                    column: "state",
+                    row: id.to_string(),
+                });
+            }
+        };
+        Ok(Self {
+            id,
+            tenant: row.tenant_id.into(),
+            incident: row.incident_id.into(),
+            alert: row.alert_id.into(),
+            created_at: row.created_at,
+            state,
+            restarts: row.restarts,
+            version: Version(row.version),
+        })
+    }
+}

@@ -1,0 +1,112 @@
+//! The only crate that speaks SQL.
+//!
+//! One file per table, each adding methods to [`Tx`]. Everything that decides runs in a
+//! transaction: a [`Tx`] that is dropped is rolled back. [`views`] holds what only reads for people.
+
+mod alerts;
+mod deliveries;
+mod error;
+mod events;
+mod evidence;
+mod grants;
+mod incidents;
+mod investigations;
+mod messages;
+mod outbox;
+mod pools;
+mod reports;
+mod sandboxes;
+mod signals;
+mod statements;
+mod tenants;
+mod tickets;
+mod usage;
+pub mod views;
+
+pub use deliveries::{Delivery, Disposition, StoredDelivery};
+pub use error::{CorruptRow, StoreError};
+pub use events::StoredEvent;
+pub use evidence::NewEvidence;
+pub use grants::Granted;
+pub use messages::StoredMessage;
+pub use outbox::{LeasedStep, Settlement};
+pub use pools::{Pool, PoolLevel};
+pub use reports::StoredReport;
+pub use sandboxes::AttestedBy;
+pub use signals::{CHANNEL_EVENTS, CHANNEL_OUTBOX, Signals};
+pub use tenants::{Endpoint, RunbookText, Tenant};
+pub use usage::{CallRow, ModelUseRow};
+
+use std::time::Duration;
+
+use sqlx::{
+    PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    signals: Signals,
+}
+
+/// One transaction.
+#[derive(Debug)]
+pub struct Tx {
+    conn: Transaction<'static, Postgres>,
+}
+
+impl Store {
+    /// Uses an existing pool.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        let signals = Signals::over(pool.clone());
+        Self { pool, signals }
+    }
+
+    /// Connects to `url`, with at most `connections` at once.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await?;
+        Ok(Self::new(pool))
+    }
+
+    /// Brings the schema up to date. Run by the deploy, never by a cold start.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        sqlx::migrate!("../../migrations")
+            .run(&self.pool)
+            .await
+            .map_err(|error| StoreError::Database(error.into()))
+    }
+
+    /// Opens a transaction.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(Tx {
+            conn: self.pool.begin().await?,
+        })
+    }
+
+    /// Wakes whoever waits for changes; see [`Signals`].
+    #[must_use]
+    pub const fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// Makes everything done in this transaction true.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        Ok(self.conn.commit().await?)
+    }
+}

@@ -1,0 +1,99 @@
+//! Waking others after a commit.
+//!
+//! A `notify` inside the writing transaction would take PostgreSQL's one global lock for its commit, so signals go
+//! out afterwards, on a connection that writes nothing, and are coalesced: however many commits ask, one
+//! `notify` is under way at a time and at most one more waits. A lost signal costs time, never work:
+//! whoever listens scans when it connects, and the sweep scans each minute.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sqlx::{PgPool, postgres::PgListener};
+
+use crate::StoreError;
+
+/// Steps were written.
+pub const CHANNEL_OUTBOX: &str = "nightshift_outbox";
+/// Events of an investigation were written.
+pub const CHANNEL_EVENTS: &str = "nightshift_events";
+
+/// Wakes whoever listens on a channel.
+#[derive(Debug, Clone)]
+pub struct Signals {
+    pool: PgPool,
+    pending: Arc<Mutex<HashMap<&'static str, Sending>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    Once,
+    Again,
+}
+
+impl Signals {
+    pub(crate) fn over(pool: PgPool) -> Self {
+        Self {
+            pool,
+            pending: Arc::default(),
+        }
+    }
+
+    /// Wakes the listeners of `channel`, soon and without waiting for it. Call it after the commit.
+    pub fn send(&self, channel: &'static str) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sending) = pending.get_mut(channel) {
+            *sending = Sending::Again;
+            return;
+        }
+        pending.insert(channel, Sending::Once);
+        drop(pending);
+        let signals = self.clone();
+        tokio::spawn(async move { signals.deliver(channel).await });
+    }
+
+    async fn deliver(&self, channel: &'static str) {
+        loop {
+            let sent = sqlx::query("select pg_notify($1, '')")
+                .bind(channel)
+                .execute(&self.pool)
+                .await;
+            if let Err(error) = sent {
+                tracing::warn!(channel, %error, "Could not send a signal; the sweep will find the work");
+            }
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            match pending.get_mut(channel) {
+                Some(sending @ Sending::Again) => *sending = Sending::Once,
+                Some(Sending::Once) | None => {
+                    pending.remove(channel);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Listens on `channel`. The listener reconnects by itself; it then reports a gap, after which
+    /// its owner must scan.
+    pub async fn listen(&self, channel: &'static str) -> Result<Listener, StoreError> {
+        let mut listener = PgListener::connect_with(&self.pool).await?;
+        listener.listen(channel).await?;
+        Ok(Listener { listener })
+    }
+}
+
+/// Waits for signals.
+#[derive(Debug)]
+pub struct Listener {
+    listener: PgListener,
+}
+
+impl Listener {
+    /// Returns when there may be something to do: a signal came, or the connection was lost and
+    /// is back, so that signals may have been missed.
+    pub async fn wait(&mut self) -> Result<(), StoreError> {
+        self.listener.try_recv().await?;
+        while self.listener.next_buffered().is_some() {}
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! The `tickets` table: places in the claim queue.
+
+use chrono::{DateTime, Utc};
+use nightshift_domain::{InvestigationId, PoolId, TenantId};
+
+use crate::{StoreError, Tx};
+
+impl Tx {
+    /// Puts an investigation at the end of the queue; returns its place.
+    #[tracing::instrument(name = "store.ticket.add", skip(self))]
+    pub async fn add_ticket(
+        &mut self,
+        investigation: InvestigationId,
+        tenant: TenantId,
+        pool: PoolId,
+        now: DateTime<Utc>,
+    ) -> Result<i64, StoreError> {
+        let place = sqlx::query_scalar!(
+            "insert into tickets (investigation_id, tenant_id, pool_id, state, created_at)
+             values ($1, $2, $3, 'waiting', $4)
+             returning place",
+            investigation.as_uuid(),
+            tenant.as_uuid(),
+            pool.as_uuid(),
+            now,
+        )
+        .fetch_one(&mut *self.conn)
+        .await?;
+        Ok(place)
+    }
+
+    /// How many tickets of a tenant wait.
+    pub async fn waiting_of(&mut self, tenant: TenantId) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from tickets where tenant_id = $1 and state = 'waiting'"#,
+            tenant.as_uuid(),
+        )
+        .fetch_one(&mut *self.conn)
+        .await?;
+        Ok(count)
+    }
+
+    /// How many tickets of a pool wait.
+    pub async fn waiting_in(&mut self, pool: PoolId) -> Result<i64, StoreError> {
+        let count = sqlx::query_scalar!(
+            r#"select count(*) as "count!" from tickets where pool_id = $1 and state = 'waiting'"#,
+            pool.as_uuid(),
+        )
+        .fetch_one(&mut *self.conn)
+        .await?;
+        Ok(count)
+    }
+
+    /// Returns a granted ticket to the queue, at its old place; tells which pool it waits for.
+    #[tracing::instrument(name = "store.ticket.return", skip(self))]
+    pub async fn return_ticket(
+        &mut self,
+        investigation: InvestigationId,
+    ) -> Result<Option<PoolId>, StoreError> {
+        let pool = sqlx::query_scalar!(
+            "update tickets set state = 'waiting', granted_at = null
+              where investigation_id = $1 and state = 'granted'
+             returning pool_id",
+            investigation.as_uuid(),
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(pool.map(PoolId::from))
+    }
+
+    /// Takes an investigation's ticket out of the queue.
+    #[tracing::instrument(name = "store.ticket.cancel", skip(self))]
+    pub async fn cancel_ticket(
+        &mut self,
+        investigation: InvestigationId,
+    ) -> Result<(), StoreError> {
+        sqlx::query!(
+            "update tickets set state = 'cancelled'
+              where investigation_id = $1 and state = 'waiting'",
+            investigation.as_uuid(),
+        )
+        .execute(&mut *self.conn)
+        .await?;
+        Ok(())
+    }
+
+    /// The pool that an investigation waits for or got its sandbox from.
+    pub async fn pool_of(
+        &mut self,
+        investigation: InvestigationId,
+    ) -> Result<Option<PoolId>, StoreError> {
+        let pool = sqlx::query_scalar!(
+            "select pool_id from tickets where investigation_id = $1",
+            investigation.as_uuid(),
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(pool.map(PoolId::from))
+    }
+}

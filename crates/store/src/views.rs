@@ -1,0 +1,1 @@
+//! What only reads for people: the rows behind the operators' API.
