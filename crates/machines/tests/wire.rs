@@ -1,5 +1,7 @@
 //! The client against answers given on a real socket: what it sends, repeats, and never repeats.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::{
     sync::{
         Arc,
