@@ -1,0 +1,131 @@
+//! Verifies run tokens. Everything is demanded, nothing that a token says about keys is believed.
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use nightshift_domain::scope::Audience;
+use nightshift_protocol::{
+    RunClaims,
+    run_token::{MAX_LIFE_SECONDS, TOKEN_TYPE},
+};
+
+use crate::{Clock, Keyring, KeysUnavailable};
+
+/// How far the clocks of issuer and verifier may be apart, in seconds.
+const LEEWAY_SECONDS: i64 = 5;
+/// No run token is longer than this, in bytes.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Whose tokens, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRules {
+    /// The exact issuer.
+    pub issuer: String,
+    /// The one server that we are.
+    pub audience: Audience,
+}
+
+/// Verifies run tokens against the closed set of keys.
+pub struct TokenVerifier {
+    rules: TokenRules,
+    keys: Keyring,
+    clock: Arc<dyn Clock>,
+}
+
+/// Why a token is not accepted. For our log only: the caller learns nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TokenRefusal {
+    #[error("it is too long")]
+    TooLong,
+    #[error("it is not a JWT")]
+    Malformed,
+    #[error("its header is not that of a run token: {0}")]
+    Header(&'static str),
+    #[error("no key of ours has its key id")]
+    UnknownKey,
+    #[error("its signature or a claim's type is wrong")]
+    Signature,
+    #[error("its claim `{0}` is not acceptable")]
+    Claim(&'static str),
+    #[error(transparent)]
+    Keys(#[from] KeysUnavailable),
+}
+
+impl TokenVerifier {
+    /// Verifies by these rules.
+    #[must_use]
+    pub fn new(rules: TokenRules, keys: Keyring, clock: Arc<dyn Clock>) -> Self {
+        Self { rules, keys, clock }
+    }
+
+    /// The one server that we are.
+    #[must_use]
+    pub const fn audience(&self) -> Audience {
+        self.rules.audience
+    }
+
+    pub(crate) async fn verify(&self, token: &str) -> Result<RunClaims, TokenRefusal> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenRefusal::TooLong);
+        }
+        let header = decode_header(token).map_err(|_| TokenRefusal::Malformed)?;
+        if header.alg != Algorithm::ES256 {
+            return Err(TokenRefusal::Header("alg"));
+        }
+        if header.typ.as_deref() != Some(TOKEN_TYPE) {
+            return Err(TokenRefusal::Header("typ"));
+        }
+        if header.crit.is_some() {
+            return Err(TokenRefusal::Header("crit"));
+        }
+        let name = header.kid.ok_or(TokenRefusal::Header("kid"))?;
+        let key = self
+            .keys
+            .key(&name)
+            .await?
+            .ok_or(TokenRefusal::UnknownKey)?;
+
+        // Only the signature and the types of the claims are left to the library: its own checks
+        // of claims accept several audiences and ask the machine for the time.
+        let mut signature_only = Validation::new(Algorithm::ES256);
+        signature_only.required_spec_claims.clear();
+        signature_only.validate_exp = false;
+        signature_only.validate_nbf = false;
+        signature_only.validate_aud = false;
+        let claims = decode::<RunClaims>(token, &key, &signature_only)
+            .map_err(|_| TokenRefusal::Signature)?
+            .claims;
+
+        self.check(&claims).map_err(TokenRefusal::Claim)?;
+        Ok(claims)
+    }
+
+    fn check(&self, claims: &RunClaims) -> Result<(), &'static str> {
+        let now = self.clock.now().timestamp();
+        let soon = now.saturating_add(LEEWAY_SECONDS);
+        let life = claims.exp.checked_sub(claims.iat).ok_or("exp")?;
+        let checks = [
+            (claims.iss == self.rules.issuer, "iss"),
+            (claims.aud == self.rules.audience.as_str(), "aud"),
+            (claims.sub == format!("run:{}", claims.investigation), "sub"),
+            (!claims.jti.is_empty(), "jti"),
+            (claims.iat <= soon, "iat"),
+            (claims.nbf <= soon, "nbf"),
+            (claims.exp.saturating_add(LEEWAY_SECONDS) > now, "exp"),
+            ((1..=MAX_LIFE_SECONDS).contains(&life), "exp"),
+            (!claims.cnf.jkt.is_empty(), "cnf"),
+        ];
+        match checks.into_iter().find(|(holds, _)| !holds) {
+            Some((_, claim)) => Err(claim),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for TokenVerifier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenVerifier")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
