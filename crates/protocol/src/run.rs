@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use nightshift_domain::{Epoch, EvidenceId, EvidenceKind, InvestigationId, TenantId};
+use nightshift_domain::{Epoch, EvidenceId, EvidenceKind, InvestigationId, SandboxId, TenantId};
 use serde::{Deserialize, Serialize};
 
 /// How long a server may believe a [`RunStatus`], in milliseconds.
@@ -25,7 +25,10 @@ pub struct RunStatus {
     pub investigation: InvestigationId,
     /// Whose it is.
     pub tenant: TenantId,
-    /// The live start.
+    /// The sandbox that it holds. Epochs count the starts of one sandbox, so the lost sandbox of an
+    /// investigation that was given another one may hold the same epoch: both must match.
+    pub sandbox: SandboxId,
+    /// The live start of it.
     pub epoch: Epoch,
     /// When the alert fired; tools centre their default time range on it.
     pub fired_at: DateTime<Utc>,

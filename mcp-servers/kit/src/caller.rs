@@ -34,7 +34,6 @@ use crate::{EvidenceLog, LogRefusal, Permission, ToolError, clean, fit};
 /// What a verified token of a live run allows. Only the gate makes one.
 #[derive(Debug, Clone)]
 pub struct Grant {
-    sandbox: SandboxId,
     scopes: BTreeSet<Scope>,
     run: Arc<RunStatus>,
 }
@@ -60,7 +59,6 @@ impl Grant {
             .filter(|scope| audience.scopes().contains(scope))
             .collect();
         Self {
-            sandbox: claims.sandbox,
             scopes,
             run: Arc::new(run),
         }
@@ -92,8 +90,8 @@ impl Grant {
 
     /// The sandbox that is asking.
     #[must_use]
-    pub const fn sandbox(&self) -> SandboxId {
-        self.sandbox
+    pub fn sandbox(&self) -> SandboxId {
+        self.run.sandbox
     }
 
     /// The run as the casebook described it, at most two seconds ago.

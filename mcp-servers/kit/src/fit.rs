@@ -35,12 +35,12 @@ pub fn list_within<T: Serialize, I: Serialize>(
     let mut excess = json_bytes(&answer).unwrap_or(0).saturating_sub(limit);
     let mut cut = false;
     while excess > 0 {
-        let Some(last) = list(&mut answer).pop() else {
+        let Some(item) = list(&mut answer).pop() else {
             break;
         };
         cut = true;
         // One more for the comma before it.
-        excess = excess.saturating_sub(json_bytes(&last).unwrap_or(0) + 1);
+        excess = excess.saturating_sub(json_bytes(&item).unwrap_or(0) + 1);
     }
     (answer, cut)
 }

@@ -62,8 +62,14 @@ impl Gate {
             .await
             .map_err(|error| Stop::Unavailable(error.to_string()))?
             .ok_or(Stop::NotLive)?;
-        let same = (run.tenant, run.investigation, run.epoch)
-            == (claims.tenant, claims.investigation, claims.epoch);
+        // The sandbox too: an epoch counts the starts of one sandbox only.
+        let same = (run.tenant, run.investigation, run.sandbox, run.epoch)
+            == (
+                claims.tenant,
+                claims.investigation,
+                claims.sandbox,
+                claims.epoch,
+            );
         if !same {
             return Err(Stop::Disagreement);
         }

@@ -68,6 +68,7 @@ pub trait ToolServer: Sized + Send + Sync + 'static {
 
     /// Whether a successful call that records no evidence leaves an audit row. Only for calls
     /// that a run makes all the time and that say nothing about it.
+    #[must_use]
     fn audits(_tool: &str) -> bool {
         true
     }

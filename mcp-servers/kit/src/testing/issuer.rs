@@ -6,7 +6,7 @@ use jsonwebtoken::{
     Algorithm, EncodingKey, crypto,
     jwk::{Jwk, JwkSet},
 };
-use nightshift_domain::{SandboxId, Scope, scope::Audience};
+use nightshift_domain::{Scope, scope::Audience};
 use nightshift_protocol::{
     RunClaims,
     run::RunStatus,
@@ -56,7 +56,6 @@ impl Issuer {
     #[must_use]
     pub fn claims(
         run: &RunStatus,
-        sandbox: SandboxId,
         audience: Audience,
         scopes: &[Scope],
         now: DateTime<Utc>,
@@ -68,7 +67,7 @@ impl Issuer {
             sub: format!("run:{}", run.investigation),
             tenant: run.tenant,
             investigation: run.investigation,
-            sandbox,
+            sandbox: run.sandbox,
             epoch: run.epoch,
             scope: scopes.join(" "),
             jti: "jti-1".to_owned(),

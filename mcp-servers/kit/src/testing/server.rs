@@ -26,8 +26,6 @@ pub struct TestServer {
     pub issuer: Issuer,
     /// The run that the tokens are for.
     pub run: RunStatus,
-    /// The sandbox that the tokens are for.
-    pub sandbox: SandboxId,
     audience: Audience,
     scopes: Vec<(&'static str, Scope)>,
     routes: Router,
@@ -78,6 +76,7 @@ impl TestServer {
         let run = RunStatus {
             investigation: InvestigationId::generate(),
             tenant: TenantId::generate(),
+            sandbox: SandboxId::generate(),
             epoch: Epoch(3),
             fired_at,
             connections,
@@ -85,15 +84,15 @@ impl TestServer {
         casebook.make_live(&run);
         let runs: Arc<dyn Runs> = Arc::<FakeCasebook>::clone(&casebook);
         let log: Arc<dyn EvidenceLog> = Arc::<FakeCasebook>::clone(&casebook);
-        (Self::with(server, run, runs, log), casebook)
+        (Self::with(server, run, &runs, &log), casebook)
     }
 
     /// The server with whatever knows its runs and keeps its evidence.
     pub fn with<S: ToolServer>(
         server: S,
         run: RunStatus,
-        runs: Arc<dyn Runs>,
-        log: Arc<dyn EvidenceLog>,
+        runs: &Arc<dyn Runs>,
+        log: &Arc<dyn EvidenceLog>,
     ) -> Self {
         let issuer = Issuer::new("key-1");
         let scopes = server.tools().scopes().collect();
@@ -105,9 +104,9 @@ impl TestServer {
             };
             let keys = Keyring::new(issuer.clone());
             let verifier = TokenVerifier::new(rules, keys, Arc::new(SystemClock));
-            Arc::new(Gate::new(verifier, Arc::clone(&runs)))
+            Arc::new(Gate::new(verifier, Arc::clone(runs)))
         };
-        let tools = Tools::new(Arc::clone(&server), Arc::clone(&log));
+        let tools = Tools::new(Arc::clone(&server), Arc::clone(log));
         let mut unguarded = tools.clone();
         unguarded.unguarded = true;
         Self {
@@ -115,7 +114,6 @@ impl TestServer {
             unguarded: serve::routes(PUBLIC_HOST, gate(), unguarded),
             issuer,
             run,
-            sandbox: SandboxId::generate(),
             audience: S::AUDIENCE,
             scopes,
         }
@@ -131,13 +129,8 @@ impl TestServer {
     #[must_use]
     pub fn token_of(&self, run: &RunStatus, scopes: &[Scope]) -> String {
         let now = SystemClock.now();
-        self.issuer.sign(&Issuer::claims(
-            run,
-            self.sandbox,
-            self.audience,
-            scopes,
-            now,
-        ))
+        self.issuer
+            .sign(&Issuer::claims(run, self.audience, scopes, now))
     }
 
     /// Sends a JSON-RPC message to `/mcp` as a client of the initialize era does.
@@ -163,7 +156,7 @@ impl TestServer {
 
     /// Calls a tool with these scopes.
     pub async fn call_as(&self, scopes: &[Scope], tool: &str, arguments: Value) -> Answer {
-        self.post(Some(&self.token(scopes)), &call(tool, arguments))
+        self.post(Some(&self.token(scopes)), &call(tool, &arguments))
             .await
     }
 
@@ -187,7 +180,7 @@ impl TestServer {
     pub async fn refuses_strangers(&self) {
         assert!(!self.scopes.is_empty(), "the server has tools");
         for (tool, scope) in &self.scopes {
-            let without = self.post(None, &call(tool, json!({}))).await;
+            let without = self.post(None, &call(tool, &json!({}))).await;
             assert_eq!(without.status, StatusCode::UNAUTHORIZED, "{tool}");
 
             let mut others = Scope::ALL.to_vec();
@@ -212,7 +205,7 @@ impl TestServer {
             let token = self.token(&others);
             let signature = send(
                 &self.unguarded,
-                request(Some(&token), &call(tool, json!({}))),
+                request(Some(&token), &call(tool, &json!({}))),
             )
             .await;
             let reason = signature.body["error"]["message"]
@@ -225,7 +218,7 @@ impl TestServer {
 }
 
 /// A `tools/call` message.
-fn call(tool: &str, arguments: Value) -> Value {
+fn call(tool: &str, arguments: &Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments });
     json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
 }

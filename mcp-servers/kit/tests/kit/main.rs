@@ -1,0 +1,7 @@
+//! The kit as a whole: a real gate and a real transport in front of a small server.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where a fixture breaks")]
+
+mod sample;
+mod tokens;
+mod tools;
