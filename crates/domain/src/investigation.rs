@@ -193,45 +193,45 @@ impl Investigation {
         epoch: Epoch,
         now: DateTime<Utc>,
     ) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Queued { .. } => {
-                let run = Run {
-                    sandbox,
-                    epoch,
-                    deadline_at: now + CLAIM_PATIENCE,
-                };
-                Ok(self.becomes(State::Claimed(run), "claimed"))
-            }
-            _ => self.refuse("claim"),
-        }
+        let State::Queued { .. } = self.state else {
+            return self.refuse("claim");
+        };
+        let run = Run {
+            sandbox,
+            epoch,
+            deadline_at: now + CLAIM_PATIENCE,
+        };
+        Ok(self.becomes(State::Claimed(run), "claimed"))
     }
 
     /// Notes that the provider accepted the start of `epoch`.
     pub fn start(self, epoch: Epoch, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Claimed(run) if run.epoch == epoch => {
-                let run = Run {
-                    deadline_at: now + START_PATIENCE,
-                    ..run
-                };
-                Ok(self.becomes(State::Starting(run), "started"))
-            }
-            _ => self.refuse("start"),
+        let State::Claimed(run) = self.state else {
+            return self.refuse("start");
+        };
+        if run.epoch != epoch {
+            return self.refuse("start another epoch of");
         }
+        let run = Run {
+            deadline_at: now + START_PATIENCE,
+            ..run
+        };
+        Ok(self.becomes(State::Starting(run), "started"))
     }
 
     /// Lets the agent of `epoch` work. The sandbox may be quicker than our own note of its start.
     pub fn attest(self, epoch: Epoch, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Claimed(run) | State::Starting(run) if run.epoch == epoch => {
-                let run = Run {
-                    deadline_at: now + HEARTBEAT_PATIENCE,
-                    ..run
-                };
-                Ok(self.becomes(State::Working(run), "attested"))
-            }
-            _ => self.refuse("attest"),
+        let (State::Claimed(run) | State::Starting(run)) = self.state else {
+            return self.refuse("attest");
+        };
+        if run.epoch != epoch {
+            return self.refuse("attest another epoch of");
         }
+        let run = Run {
+            deadline_at: now + HEARTBEAT_PATIENCE,
+            ..run
+        };
+        Ok(self.becomes(State::Working(run), "attested"))
     }
 
     /// Notes a sign of life of `epoch`.
@@ -240,16 +240,14 @@ impl Investigation {
         epoch: Epoch,
         now: DateTime<Utc>,
     ) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Working(run) if run.epoch == epoch => {
-                let run = Run {
-                    deadline_at: now + HEARTBEAT_PATIENCE,
-                    ..run
-                };
-                Ok(self.becomes(State::Working(run), "heartbeat"))
-            }
-            _ => self.refuse("extend"),
-        }
+        let Some(run) = self.working_at(epoch) else {
+            return self.refuse("extend");
+        };
+        let run = Run {
+            deadline_at: now + HEARTBEAT_PATIENCE,
+            ..run
+        };
+        Ok(self.becomes(State::Working(run), "heartbeat"))
     }
 
     /// Ends the work of `epoch`; the sandbox is kept for follow-ups until `rest_until`.
@@ -258,92 +256,76 @@ impl Investigation {
         epoch: Epoch,
         rest_until: DateTime<Utc>,
     ) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Working(run) if run.epoch == epoch => {
-                let run = Run {
-                    deadline_at: rest_until,
-                    ..run
-                };
-                Ok(self.becomes(State::Resting(run), "reported"))
-            }
-            _ => self.refuse("rest"),
-        }
+        let Some(run) = self.working_at(epoch) else {
+            return self.refuse("rest");
+        };
+        let run = Run {
+            deadline_at: rest_until,
+            ..run
+        };
+        Ok(self.becomes(State::Resting(run), "reported"))
     }
 
     /// Wakes a resting investigation for a follow-up: the same sandbox, a new epoch.
     pub fn resume(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Resting(run) => {
-                let epoch = run.epoch.next();
-                let run = Run {
-                    epoch,
-                    deadline_at: now + CLAIM_PATIENCE,
-                    ..run
-                };
-                Ok(Self {
-                    restarts: 0,
-                    ..self
-                }
-                .becomes(State::Claimed(run), "resumed"))
-            }
-            _ => self.refuse("resume"),
+        let State::Resting(run) = self.state else {
+            return self.refuse("resume");
+        };
+        let run = Run {
+            epoch: run.epoch.next(),
+            deadline_at: now + CLAIM_PATIENCE,
+            ..run
+        };
+        Ok(Self {
+            restarts: 0,
+            ..self
         }
+        .becomes(State::Claimed(run), "resumed"))
     }
 
     /// Starts a silent sandbox again under a new epoch; the old one is a zombie from here on.
     pub fn restart(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Claimed(run) | State::Starting(run) | State::Working(run)
-                if self.restarts < MAX_RESTARTS =>
-            {
-                let epoch = run.epoch.next();
-                let run = Run {
-                    epoch,
-                    deadline_at: now + CLAIM_PATIENCE,
-                    ..run
-                };
-                let restarts = self.restarts + 1;
-                Ok(Self { restarts, ..self }.becomes(State::Claimed(run), "restarted"))
-            }
-            _ => self.refuse("restart"),
-        }
+        let Some(run) = self.unreported().filter(|_| self.restarts < MAX_RESTARTS) else {
+            return self.refuse("restart");
+        };
+        let run = Run {
+            epoch: run.epoch.next(),
+            deadline_at: now + CLAIM_PATIENCE,
+            ..run
+        };
+        let restarts = self.restarts + 1;
+        Ok(Self { restarts, ..self }.becomes(State::Claimed(run), "restarted"))
     }
 
     /// Goes back to the queue because the sandbox is lost. The ticket keeps its place.
     pub fn requeue(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Claimed(_) | State::Starting(_) | State::Working(_)
-                if self.restarts < MAX_RESTARTS =>
-            {
-                let restarts = self.restarts + 1;
-                let state = State::Queued {
-                    deadline_at: now + QUEUE_PATIENCE,
-                };
-                Ok(Self { restarts, ..self }.becomes(state, "requeued"))
-            }
-            _ => self.refuse("requeue"),
+        if self.unreported().is_none() || self.restarts >= MAX_RESTARTS {
+            return self.refuse("requeue");
         }
+        let restarts = self.restarts + 1;
+        let state = State::Queued {
+            deadline_at: now + QUEUE_PATIENCE,
+        };
+        Ok(Self { restarts, ..self }.becomes(state, "requeued"))
     }
 
     /// Moves the deadline of a queued investigation, which the sweep has just looked at.
     pub fn keep_waiting(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Queued { .. } => {
-                let state = State::Queued {
-                    deadline_at: now + QUEUE_PATIENCE,
-                };
-                Ok(self.becomes(state, "waited"))
-            }
-            _ => self.refuse("keep waiting with"),
-        }
+        let State::Queued { .. } = self.state else {
+            return self.refuse("keep waiting with");
+        };
+        let state = State::Queued {
+            deadline_at: now + QUEUE_PATIENCE,
+        };
+        Ok(self.becomes(state, "waited"))
     }
 
     /// Ends a reported investigation.
     pub fn conclude(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            State::Resting(_) => Ok(self.becomes(State::Concluded { at: now }, "concluded")),
-            _ => self.refuse("conclude"),
-        }
+        let State::Resting(_) = self.state else {
+            return self.refuse("conclude");
+        };
+        Ok(self.becomes(State::Concluded { at: now }, "concluded"))
     }
 
     /// Ends it because nobody wants it any more.
@@ -376,6 +358,26 @@ impl Investigation {
             reason: reason.into(),
         };
         Ok(self.becomes(state, "failed"))
+    }
+
+    /// The run, if it works at exactly this epoch.
+    fn working_at(&self, epoch: Epoch) -> Option<Run> {
+        let State::Working(run) = self.state else {
+            return None;
+        };
+        (run.epoch == epoch).then_some(run)
+    }
+
+    /// The run, if it holds a sandbox and has not reported yet.
+    const fn unreported(&self) -> Option<Run> {
+        match self.state {
+            State::Claimed(run) | State::Starting(run) | State::Working(run) => Some(run),
+            State::Queued { .. }
+            | State::Resting(_)
+            | State::Concluded { .. }
+            | State::Cancelled { .. }
+            | State::Failed { .. } => None,
+        }
     }
 
     fn becomes(self, state: State, event: &'static str) -> Transition {

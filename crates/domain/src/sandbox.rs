@@ -130,32 +130,28 @@ impl Sandbox {
 
     /// Begins making it, or goes on with it after an interruption.
     pub fn provision(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            SandboxState::Planned => {
-                Ok(self.becomes(SandboxState::Provisioning, Some(now + PROVISION_PATIENCE)))
-            }
-            _ => self.refuse("provision"),
-        }
+        let SandboxState::Planned = self.state else {
+            return self.refuse("provision");
+        };
+        Ok(self.becomes(SandboxState::Provisioning, Some(now + PROVISION_PATIENCE)))
     }
 
     /// Stores what the provider called a part of it.
     pub fn learn(self, parts: Parts) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            SandboxState::Provisioning => Ok(Transition {
-                next: Self { parts, ..self },
-            }),
-            _ => self.refuse("learn a part of"),
-        }
+        let SandboxState::Provisioning = self.state else {
+            return self.refuse("learn a part of");
+        };
+        Ok(Transition {
+            next: Self { parts, ..self },
+        })
     }
 
     /// Offers it to whoever waits.
     pub fn ready(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            SandboxState::Provisioning => {
-                Ok(self.becomes(SandboxState::Ready, Some(now + READY_PATIENCE)))
-            }
-            _ => self.refuse("offer"),
-        }
+        let SandboxState::Provisioning = self.state else {
+            return self.refuse("offer");
+        };
+        Ok(self.becomes(SandboxState::Ready, Some(now + READY_PATIENCE)))
     }
 
     /// Gives it to an investigation, for one more start.
@@ -164,28 +160,24 @@ impl Sandbox {
         investigation: InvestigationId,
         now: DateTime<Utc>,
     ) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            SandboxState::Ready => {
-                let epoch = self.epoch.next();
-                let state = SandboxState::Claimed { investigation };
-                let claimed = Self { epoch, ..self };
-                Ok(claimed.becomes(state, Some(now + CLAIMED_PATIENCE)))
-            }
-            _ => self.refuse("claim"),
-        }
+        let SandboxState::Ready = self.state else {
+            return self.refuse("claim");
+        };
+        let epoch = self.epoch.next();
+        let state = SandboxState::Claimed { investigation };
+        let claimed = Self { epoch, ..self };
+        Ok(claimed.becomes(state, Some(now + CLAIMED_PATIENCE)))
     }
 
     /// Grants one more start to the investigation that holds it.
     pub fn start_again(self) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            SandboxState::Claimed { .. } => {
-                let epoch = self.epoch.next();
-                Ok(Transition {
-                    next: Self { epoch, ..self },
-                })
-            }
-            _ => self.refuse("start"),
-        }
+        let SandboxState::Claimed { .. } = self.state else {
+            return self.refuse("start");
+        };
+        let epoch = self.epoch.next();
+        Ok(Transition {
+            next: Self { epoch, ..self },
+        })
     }
 
     /// Begins destroying it. The epoch grows, so nothing it still says is believed.
@@ -211,23 +203,19 @@ impl Sandbox {
 
     /// Moves the deadline of a retirement that is being tried again.
     pub fn retire_again(self, now: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
-        match self.state {
-            SandboxState::Retiring { .. } => {
-                let state = self.state.clone();
-                Ok(self.becomes(state, Some(now + RETIRE_PATIENCE)))
-            }
-            _ => self.refuse("go on retiring"),
-        }
+        let SandboxState::Retiring { .. } = self.state else {
+            return self.refuse("go on retiring");
+        };
+        let state = self.state.clone();
+        Ok(self.becomes(state, Some(now + RETIRE_PATIENCE)))
     }
 
     /// Notes that nothing of it is left.
     pub fn gone(self) -> Result<Transition, InvalidTransition> {
-        match self.state.clone() {
-            SandboxState::Retiring { reason } => {
-                Ok(self.becomes(SandboxState::Gone { reason }, None))
-            }
-            _ => self.refuse("forget"),
-        }
+        let SandboxState::Retiring { reason } = self.state.clone() else {
+            return self.refuse("forget");
+        };
+        Ok(self.becomes(SandboxState::Gone { reason }, None))
     }
 
     fn becomes(self, state: SandboxState, deadline_at: Option<DateTime<Utc>>) -> Transition {

@@ -16,7 +16,7 @@ pub struct Envelope {
 }
 
 /// One queued unit of work. Every handler compares (state, epoch); a repeat is a no-op.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Step {
     /// Pair waiting tickets with ready sandboxes.
@@ -55,11 +55,6 @@ pub enum Step {
         /// Which sandbox.
         sandbox: SandboxId,
     },
-    /// Tell the world what was found.
-    WriteBack {
-        /// Whose report.
-        investigation: InvestigationId,
-    },
 }
 
 impl Step {
@@ -73,7 +68,6 @@ impl Step {
             Self::Refill { .. } => "refill",
             Self::Provision { .. } => "provision",
             Self::Retire { .. } => "retire",
-            Self::WriteBack { .. } => "write_back",
         }
     }
 }

@@ -26,17 +26,18 @@ pub struct Granted {
 }
 
 impl Tx {
-    /// Becomes the pool's one coordinator until this transaction ends; `false` if another one is.
+    /// Becomes the pool's one coordinator until this transaction ends; waits while another one is. It must
+    /// wait: whoever turned away here could have been the last to know of a ticket.
     #[tracing::instrument(name = "store.grant.coordinate", skip(self))]
-    pub async fn coordinate(&mut self, pool: PoolId) -> Result<bool, StoreError> {
+    pub async fn coordinate(&mut self, pool: PoolId) -> Result<(), StoreError> {
         let (high, low) = pool.as_uuid().as_u64_pair();
-        let won = sqlx::query_scalar!(
-            r#"select pg_try_advisory_xact_lock($1) as "won!""#,
-            (high ^ low).cast_signed(),
+        sqlx::query!(
+            "select pg_advisory_xact_lock($1)",
+            (high ^ low).cast_signed()
         )
-        .fetch_one(&mut *self.conn)
+        .execute(&mut *self.conn)
         .await?;
-        Ok(won)
+        Ok(())
     }
 
     /// Grants up to `batch` ready sandboxes to waiting tickets and writes their dispatch steps.

@@ -56,10 +56,9 @@ impl Tx {
         Ok(row.map(Sandbox::try_from).transpose()?)
     }
 
-    /// Reads the sandbox that a machine belongs to, and locks it: attestations of one machine are decided
-    /// one after the other.
-    #[tracing::instrument(name = "store.sandbox.lock_machine", skip(self))]
-    pub async fn lock_machine(
+    /// Reads the sandbox that a machine belongs to, and which start of it attested.
+    #[tracing::instrument(name = "store.sandbox.by_machine", skip(self))]
+    pub async fn sandbox_by_machine(
         &mut self,
         machine: &str,
     ) -> Result<Option<(Sandbox, AttestedBy)>, StoreError> {
@@ -67,8 +66,7 @@ impl Tx {
             "select id, pool_id, state, investigation_id, reason, epoch, app, volume, machine,
                     machine_version, deadline_at, version, attested_epoch, key_thumbprint
                from sandboxes
-              where machine = $1
-                for update",
+              where machine = $1",
             machine,
         )
         .fetch_optional(&mut *self.conn)

@@ -11,6 +11,7 @@ use std::{
 };
 
 use sqlx::{PgPool, postgres::PgListener};
+use tokio::sync::Notify;
 
 use crate::StoreError;
 
@@ -24,6 +25,24 @@ pub const CHANNEL_EVENTS: &str = "nightshift_events";
 pub struct Signals {
     pool: PgPool,
     pending: Arc<Mutex<HashMap<&'static str, Sending>>>,
+    local: Arc<Local>,
+}
+
+/// Listeners in this process need no round trip.
+#[derive(Debug, Default)]
+struct Local {
+    outbox: Notify,
+    events: Notify,
+}
+
+impl Local {
+    fn of(&self, channel: &str) -> &Notify {
+        if channel == CHANNEL_OUTBOX {
+            &self.outbox
+        } else {
+            &self.events
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +56,16 @@ impl Signals {
         Self {
             pool,
             pending: Arc::default(),
+            local: Arc::default(),
         }
     }
 
     /// Wakes the listeners of `channel`, soon and without waiting for it. Call it after the commit.
     pub fn send(&self, channel: &'static str) {
+        let local = self.local.of(channel);
+        // One permit for a listener that is busy scanning, and a wake for all that wait now.
+        local.notify_one();
+        local.notify_waiters();
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sending) = pending.get_mut(channel) {
             *sending = Sending::Again;
@@ -78,22 +102,31 @@ impl Signals {
     pub async fn listen(&self, channel: &'static str) -> Result<Listener, StoreError> {
         let mut listener = PgListener::connect_with(&self.pool).await?;
         listener.listen(channel).await?;
-        Ok(Listener { listener })
+        Ok(Listener {
+            connection: listener,
+            channel,
+            local: Arc::clone(&self.local),
+        })
     }
 }
 
 /// Waits for signals.
 #[derive(Debug)]
 pub struct Listener {
-    listener: PgListener,
+    connection: PgListener,
+    channel: &'static str,
+    local: Arc<Local>,
 }
 
 impl Listener {
     /// Returns when there may be something to do: a signal came, or the connection was lost and
     /// is back, so that signals may have been missed.
     pub async fn wait(&mut self) -> Result<(), StoreError> {
-        self.listener.try_recv().await?;
-        while self.listener.next_buffered().is_some() {}
+        tokio::select! {
+            () = self.local.of(self.channel).notified() => {}
+            received = self.connection.try_recv() => { received?; }
+        }
+        while self.connection.next_buffered().is_some() {}
         Ok(())
     }
 }

@@ -1,0 +1,174 @@
+//! Decides what an attested machine gets: the one sandbox that holds a claim, once per epoch.
+
+use chrono::{DateTime, Utc};
+use nightshift_domain::{
+    Epoch, Investigation, InvestigationId, Sandbox, SandboxId, TenantId,
+    alert::Alert,
+    investigation::{Run, State},
+    sandbox::SandboxState,
+};
+use nightshift_protocol::attestation::MachineStatement;
+use nightshift_store::{AttestedBy, Store, StoreError, Tx};
+
+use crate::{Clock, platform::announce};
+
+/// What a run token is issued for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunGrant {
+    /// On whose behalf.
+    pub tenant: TenantId,
+    /// Which investigation.
+    pub investigation: InvestigationId,
+    /// Which sandbox.
+    pub sandbox: SandboxId,
+    /// Which start of it.
+    pub epoch: Epoch,
+}
+
+/// A machine that may work.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// What its tokens are issued for.
+    pub grant: RunGrant,
+    /// What it is to investigate.
+    pub alert: Alert,
+}
+
+/// Why a machine gets nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum AttestError {
+    /// No sandbox of ours is that machine, in that app, with that configuration and image.
+    #[error("the statement does not match any sandbox")]
+    Unknown,
+    /// The statement was used before.
+    #[error("the statement was used before")]
+    Replayed,
+    /// Nobody has claimed the sandbox: it is ready and gets nothing.
+    #[error("nobody has claimed this sandbox")]
+    NotClaimed,
+    /// This start has its tokens already.
+    #[error("this start was attested before")]
+    AlreadyAttested,
+    /// The investigation went on without this start.
+    #[error("this start no longer speaks for its investigation")]
+    Superseded,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Admits the machine that a verified statement names, once per epoch.
+#[tracing::instrument(name = "engine.attest.admit", skip_all, fields(machine = statement.machine_id))]
+pub async fn admit(
+    store: &Store,
+    clock: &dyn Clock,
+    statement: &MachineStatement,
+    key_thumbprint: &str,
+) -> Result<Admitted, AttestError> {
+    let now = clock.now();
+    let mut tx = store.begin().await?;
+    let (sandbox, attested) = recognise(&mut tx, statement).await?;
+    let SandboxState::Claimed { investigation } = sandbox.state else {
+        tx.commit().await?;
+        return Err(AttestError::NotClaimed);
+    };
+    if attested.epoch >= sandbox.epoch {
+        return Err(AttestError::AlreadyAttested);
+    }
+    let found = tx
+        .investigation(investigation)
+        .await?
+        .ok_or(AttestError::Superseded)?;
+    let grant = RunGrant {
+        tenant: found.tenant,
+        investigation,
+        sandbox: sandbox.id,
+        epoch: sandbox.epoch,
+    };
+    let alert = found.alert;
+    if found
+        .state
+        .run()
+        .is_none_or(|run| run.sandbox != sandbox.id)
+    {
+        return Err(AttestError::Superseded);
+    }
+    let working = found
+        .attest(grant.epoch, now)
+        .map_err(|_| AttestError::Superseded)?;
+    tx.apply(working, now).await?;
+    match tx
+        .note_attested(sandbox.id, grant.epoch, key_thumbprint)
+        .await
+    {
+        Err(StoreError::Stale(_)) => return Err(AttestError::AlreadyAttested),
+        noted => noted?,
+    }
+    tx.commit().await?;
+    announce(store);
+    let alert = store
+        .alert(grant.tenant, alert)
+        .await?
+        .ok_or(AttestError::Superseded)?;
+    Ok(Admitted { grant, alert })
+}
+
+/// Renews the tokens of a start that is still the one that works, with the key it attested with.
+#[tracing::instrument(name = "engine.attest.renew", skip_all, fields(machine = statement.machine_id, %epoch))]
+pub async fn renew(
+    store: &Store,
+    statement: &MachineStatement,
+    key_thumbprint: &str,
+    epoch: Epoch,
+) -> Result<RunGrant, AttestError> {
+    let mut tx = store.begin().await?;
+    let (sandbox, attested) = recognise(&mut tx, statement).await?;
+    let SandboxState::Claimed { investigation } = sandbox.state else {
+        return Err(AttestError::Superseded);
+    };
+    let known = attested.key_thumbprint.as_deref() == Some(key_thumbprint);
+    if sandbox.epoch != epoch || attested.epoch != epoch || !known {
+        return Err(AttestError::Superseded);
+    }
+    let found: Option<Investigation> = tx.investigation(investigation).await?;
+    let works = found.as_ref().is_some_and(|found| {
+        matches!(found.state, State::Working(Run { sandbox: holds, epoch: at, .. })
+            if holds == sandbox.id && at == epoch)
+    });
+    let Some(found) = found.filter(|_| works) else {
+        return Err(AttestError::Superseded);
+    };
+    tx.commit().await?;
+    Ok(RunGrant {
+        tenant: found.tenant,
+        investigation,
+        sandbox: sandbox.id,
+        epoch,
+    })
+}
+
+/// Uses the statement up and finds the sandbox that it names. Every part of it must match; which one did
+/// not is nobody's business.
+async fn recognise(
+    tx: &mut Tx,
+    statement: &MachineStatement,
+) -> Result<(Sandbox, AttestedBy), AttestError> {
+    let expires_at: DateTime<Utc> =
+        DateTime::from_timestamp(statement.exp, 0).ok_or(AttestError::Unknown)?;
+    if !tx.use_statement(&statement.jti, expires_at).await? {
+        return Err(AttestError::Replayed);
+    }
+    let (sandbox, attested) = tx
+        .sandbox_by_machine(&statement.machine_id)
+        .await?
+        .ok_or(AttestError::Unknown)?;
+    let pool = tx.pool(sandbox.pool).await?.ok_or(AttestError::Unknown)?;
+    let digest = pool.image.rsplit_once('@').map_or("", |(_, digest)| digest);
+    let matches = sandbox.parts.app.as_deref() == Some(statement.app_name.as_str())
+        && sandbox.parts.machine_version.as_deref() == Some(statement.machine_version.as_str())
+        && digest == statement.image_digest;
+    if !matches {
+        return Err(AttestError::Unknown);
+    }
+    Ok((sandbox, attested))
+}

@@ -1,0 +1,34 @@
+//! Gives waiting investigations their sandboxes: the pool's one coordinator.
+
+use nightshift_domain::PoolId;
+use nightshift_protocol::Step;
+use nightshift_store::StoreError;
+
+use crate::Platform;
+
+/// Grants until nobody waits or nothing is ready. Safe to repeat; whoever comes second finds the work
+/// done. A ticket that finds no sandbox stays where it is and is served when one is ready.
+#[tracing::instrument(name = "engine.claim", skip_all, fields(pool.id = %pool))]
+pub async fn claim(platform: &Platform, pool: PoolId) -> Result<(), StoreError> {
+    let batch = platform.settings.grant_batch;
+    loop {
+        let now = platform.clock.now();
+        let mut tx = platform.store.begin().await?;
+        tx.coordinate(pool).await?;
+        let granted = tx.grant(pool, batch, now).await?;
+        let starved = i64::try_from(granted.len()).unwrap_or(batch) < batch;
+        if !granted.is_empty() || tx.waiting_in(pool).await? > 0 {
+            // What was taken is made anew in the background; nobody waits for it here.
+            tx.enqueue(Step::Refill { pool }, &pool.to_string(), now)
+                .await?;
+        }
+        tx.commit().await?;
+        platform.announce();
+        if !granted.is_empty() {
+            tracing::info!(granted = granted.len(), "Granted sandboxes");
+        }
+        if starved {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Gives a person's message to the agent, waking it where it rests.
+
+use nightshift_domain::{InvestigationId, MessageId, TenantId, investigation::State};
+use nightshift_protocol::Step;
+use nightshift_store::{Store, StoreError};
+use serde_json::json;
+
+use crate::{Clock, platform::announce};
+
+/// Why a message could not be given.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// There is no such investigation for this tenant.
+    #[error("{0} does not exist")]
+    Unknown(InvestigationId),
+    /// It is over; its sandbox is gone.
+    #[error("{0} is over and its sandbox was destroyed")]
+    Closed(InvestigationId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Stores a message. A working agent finds it in its inbox; a resting one is started for it.
+#[tracing::instrument(name = "engine.message.send", skip_all, fields(investigation.id = %id))]
+pub async fn send(
+    store: &Store,
+    clock: &dyn Clock,
+    tenant: Option<TenantId>,
+    id: InvestigationId,
+    author: &str,
+    text: &str,
+) -> Result<MessageId, MessageError> {
+    let now = clock.now();
+    let mut tx = store.begin().await?;
+    let found = tx
+        .investigation(id)
+        .await?
+        .ok_or(MessageError::Unknown(id))?;
+    if tenant.is_some_and(|tenant| tenant != found.tenant) {
+        return Err(MessageError::Unknown(id));
+    }
+    if found.state.deadline_at().is_none() {
+        return Err(MessageError::Closed(id));
+    }
+    let message = tx.add_message(found.tenant, id, author, text, now).await?;
+    tx.add_event(
+        id,
+        "asked",
+        &json!({ "message": message, "author": author }),
+        now,
+    )
+    .await?;
+    if let State::Resting(run) = found.state
+        && let Some(sandbox) = tx.sandbox(run.sandbox).await?
+        && let Ok(again) = sandbox.start_again()
+        && let tenant = found.tenant
+        && let Ok(resumed) = found.resume(now)
+    {
+        let epoch = again.next.epoch;
+        tx.apply(resumed, now).await?;
+        tx.apply_sandbox(again, now).await?;
+        let step = Step::Dispatch {
+            investigation: id,
+            sandbox: run.sandbox,
+            epoch,
+        };
+        tx.enqueue(step, &tenant.to_string(), now).await?;
+    }
+    tx.commit().await?;
+    announce(store);
+    Ok(message)
+}

@@ -1,0 +1,152 @@
+//! Hands the outbox's steps over to whoever carries them out.
+//!
+//! There is no polling: the relay scans when it connects, when it is signalled, and when the next step
+//! is due. A step that was handed over is deleted; one that was not is leased again.
+
+mod carrier;
+
+pub use carrier::{Carrier, InProcess};
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use nightshift_store::{CHANNEL_OUTBOX, LeasedStep, StoreError};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    time,
+};
+
+use crate::{Platform, causes};
+
+/// How long a step may take until another relay may take it too.
+const LEASE: TimeDelta = TimeDelta::seconds(150);
+/// Steps handed over at once.
+const AT_ONCE: usize = 32;
+/// How long to wait before a lost database is asked again.
+const RECONNECT: Duration = Duration::from_millis(500);
+/// The longest time without a look at the outbox: the net under lost signals.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// Runs until `stop` turns true, then waits for the steps under way.
+pub async fn run(platform: Platform, carrier: Arc<dyn Carrier>, mut stop: watch::Receiver<bool>) {
+    let relay = Arc::new(Relay {
+        platform,
+        carrier,
+        room: Arc::new(Semaphore::new(AT_ONCE)),
+        freed: Notify::new(),
+    });
+    while !*stop.borrow() {
+        tokio::select! {
+            result = relay.listen() => if let Err(error) = result {
+                tracing::warn!(error = causes(&error), "The relay lost the database; trying again");
+                time::sleep(RECONNECT).await;
+            },
+            _ = stop.changed() => break,
+        }
+    }
+    let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    drop(relay.room.acquire_many(all).await);
+}
+
+struct Relay {
+    platform: Platform,
+    carrier: Arc<dyn Carrier>,
+    room: Arc<Semaphore>,
+    freed: Notify,
+}
+
+impl Relay {
+    async fn listen(self: &Arc<Self>) -> Result<(), StoreError> {
+        let mut signals = self.platform.store.signals().listen(CHANNEL_OUTBOX).await?;
+        loop {
+            while self.scan().await? {}
+            let patience = self.patience().await?;
+            tokio::select! {
+                result = signals.wait() => result?,
+                () = self.freed.notified() => {}
+                () = time::sleep(patience) => {}
+            }
+        }
+    }
+
+    /// Takes what is due, as far as there is room; tells whether there may be more.
+    async fn scan(self: &Arc<Self>) -> Result<bool, StoreError> {
+        let room = self.room.available_permits();
+        let Ok(limit) = i64::try_from(room) else {
+            return Ok(false);
+        };
+        if limit == 0 {
+            return Ok(false);
+        }
+        let store = &self.platform.store;
+        let leased = store
+            .lease_steps(self.platform.clock.now(), LEASE, limit)
+            .await?;
+        let more = leased.len() == room;
+        for same in alike(leased) {
+            // Only this loop takes permits, so one is there.
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+                continue;
+            };
+            let relay = Arc::clone(self);
+            tokio::spawn(async move { relay.hand_over(same, permit).await });
+        }
+        Ok(more)
+    }
+
+    /// Hands one step over for all its copies: a wake written while this one is carried out is another row
+    /// and is carried out again, so none is lost by folding.
+    async fn hand_over(&self, same: Vec<LeasedStep>, permit: OwnedSemaphorePermit) {
+        let Some(first) = same.first() else { return };
+        let settlement = self.carrier.carry(first).await;
+        let now = self.platform.clock.now();
+        for step in &same {
+            let settled = self
+                .platform
+                .store
+                .settle_step(step, settlement.clone(), now)
+                .await;
+            if let Err(error) = settled {
+                let error = causes(&error);
+                tracing::warn!(
+                    outbox.id = step.id,
+                    error,
+                    "Could not settle a step; it will come again"
+                );
+            }
+        }
+        drop(permit);
+        self.freed.notify_one();
+    }
+
+    /// How long until the next step is due.
+    async fn patience(&self) -> Result<Duration, StoreError> {
+        let Some(due) = self.platform.store.next_step_due().await? else {
+            return Ok(LONGEST_WAIT);
+        };
+        let wait = (due - self.platform.clock.now())
+            .to_std()
+            .unwrap_or_default();
+        // Due now but not taken: there is no room; `freed` tells when there is.
+        Ok(if wait.is_zero() {
+            Duration::from_secs(1)
+        } else {
+            wait.min(LONGEST_WAIT)
+        })
+    }
+}
+
+fn alike(leased: Vec<LeasedStep>) -> Vec<Vec<LeasedStep>> {
+    let mut order: Vec<Vec<LeasedStep>> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for step in leased {
+        let place = *places
+            .entry(step.payload.to_string())
+            .or_insert(order.len());
+        match order.get_mut(place) {
+            Some(same) => same.push(step),
+            None => order.push(vec![step]),
+        }
+    }
+    order
+}

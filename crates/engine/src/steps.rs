@@ -1,0 +1,75 @@
+//! Which use case carries out which step.
+
+use nightshift_protocol::{Envelope, Step, step::VERSION};
+use nightshift_store::StoreError;
+
+use crate::{Classify, Disposition, Platform, claim, dispatch, provision, refill, rest, retire};
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The message is not a step that this version can read; a newer one may.
+    #[error("the step cannot be read: {0}")]
+    Unreadable(String),
+    /// Claiming or refilling failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Starting or stopping failed.
+    #[error(transparent)]
+    Dispatch(#[from] dispatch::DispatchError),
+    /// Provisioning failed.
+    #[error(transparent)]
+    Provision(#[from] provision::ProvisionError),
+    /// Retiring failed.
+    #[error(transparent)]
+    Retire(#[from] retire::RetireError),
+}
+
+impl Classify for StepError {
+    fn disposition(&self) -> Disposition {
+        match self {
+            Self::Unreadable(_) => Disposition::Retry,
+            Self::Store(error) => error.disposition(),
+            Self::Dispatch(error) => error.disposition(),
+            Self::Provision(error) => error.disposition(),
+            Self::Retire(error) => error.disposition(),
+        }
+    }
+}
+
+/// Reads a step that this version or the one before it wrote.
+pub fn read(payload: &serde_json::Value) -> Result<Step, StepError> {
+    let envelope: Envelope = serde_json::from_value(payload.clone())
+        .map_err(|error| StepError::Unreadable(error.to_string()))?;
+    if envelope.v > VERSION || envelope.v + 1 < VERSION {
+        return Err(StepError::Unreadable(format!(
+            "version {} is not ours",
+            envelope.v
+        )));
+    }
+    Ok(envelope.step)
+}
+
+/// Carries a step out. Safe to repeat.
+pub async fn carry_out(platform: &Platform, step: Step) -> Result<(), StepError> {
+    match step {
+        Step::ClaimWake { pool } => claim::claim(platform, pool).await?,
+        Step::Dispatch {
+            investigation,
+            sandbox,
+            epoch,
+        } => {
+            dispatch::dispatch(platform, investigation, sandbox, epoch).await?;
+        }
+        Step::Rest {
+            investigation,
+            epoch,
+        } => {
+            rest::rest(platform, investigation, epoch).await?;
+        }
+        Step::Refill { pool } => refill::refill(platform, pool).await?,
+        Step::Provision { sandbox } => provision::provision(platform, sandbox).await?,
+        Step::Retire { sandbox } => retire::retire(platform, sandbox).await?,
+    }
+    Ok(())
+}
