@@ -44,7 +44,9 @@ struct ErrorBody {
 const HOST_LACKS: [&str; 4] = ["memory", "CPUs", "IPs", "resources"];
 
 impl Refusal {
-    pub(crate) fn read(http_status: u16, body: &[u8]) -> Self {
+    /// Reads the body of an answer that is not a success, whatever it holds.
+    #[must_use]
+    pub fn read(http_status: u16, body: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(body).trim().to_owned();
         let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
         let (text, code) = match parsed {

@@ -1,0 +1,8 @@
+//! The platform against a real PostgreSQL, one file per use case.
+
+mod attest;
+mod claim;
+mod intake;
+mod layers;
+mod relay;
+mod sweep;

@@ -1,0 +1,194 @@
+//! Bringing back what went silent.
+
+use anyhow::Result;
+use chrono::TimeDelta;
+use nightshift_domain::{
+    Epoch,
+    investigation::{HEARTBEAT_PATIENCE, MAX_RESTARTS, State},
+};
+use nightshift_engine::{Clock, attest::admit, sweep::sweep};
+use nightshift_tests::{Fault, World};
+use sqlx::PgPool;
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_silent_agent_is_started_again_under_the_next_epoch(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(1).build(pg).await?;
+    let id = world.alert("one").await?;
+    world.settle().await?;
+    admit(
+        world.store(),
+        &world.clock,
+        &world.statement(id).await?,
+        "key",
+    )
+    .await?;
+    let before = world
+        .investigation(id)
+        .await?
+        .state
+        .run()
+        .expect("it works");
+
+    world
+        .clock
+        .advance(HEARTBEAT_PATIENCE + TimeDelta::seconds(1));
+    sweep(&world.platform).await?;
+    world.settle().await?;
+
+    let after = world.investigation(id).await?;
+    let State::Starting(run) = after.state else {
+        panic!("{after:?}")
+    };
+    assert_eq!(run.sandbox, before.sandbox, "the session is on its volume");
+    assert_eq!(run.epoch, Epoch(2));
+    assert!(
+        world.store().live_run(id, Epoch(1)).await?.is_none(),
+        "its tokens are worthless"
+    );
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn an_agent_that_stays_silent_ends_in_a_stated_reason_and_leaves_nothing(
+    pg: PgPool,
+) -> Result<()> {
+    let world = World::builder().ready(0).build(pg).await?;
+    let id = world.alert("one").await?;
+    for _ in 0..=MAX_RESTARTS {
+        world.settle().await?;
+        world.clock.advance(TimeDelta::seconds(60));
+        sweep(&world.platform).await?;
+    }
+    world.settle().await?;
+
+    let found = world.investigation(id).await?;
+    assert!(matches!(&found.state, State::Failed { reason, .. } if reason.contains("silent")));
+    assert_eq!(world.cloud.apps(), Vec::<String>::new());
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_vanished_machine_is_replaced_by_another(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(1).build(pg).await?;
+    let id = world.alert("one").await?;
+    world.settle().await?;
+    let before = world
+        .investigation(id)
+        .await?
+        .state
+        .run()
+        .expect("it started");
+    for app in world.cloud.running() {
+        world.cloud.lose_machine(&app);
+    }
+
+    world.clock.advance(TimeDelta::seconds(60));
+    sweep(&world.platform).await?;
+    world.settle().await?;
+
+    let after = world
+        .investigation(id)
+        .await?
+        .state
+        .run()
+        .expect("it started again");
+    assert_ne!(after.sandbox, before.sandbox);
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_rested_investigation_is_concluded_and_its_sandbox_destroyed(pg: PgPool) -> Result<()> {
+    let world = World::builder().build(pg).await?;
+    let id = world.alert("one").await?;
+    world.settle().await?;
+    admit(
+        world.store(),
+        &world.clock,
+        &world.statement(id).await?,
+        "key",
+    )
+    .await?;
+    let now = world.clock.now();
+    let working = world.investigation(id).await?;
+    let mut tx = world.store().begin().await?;
+    tx.apply(working.rest(Epoch(1), now + TimeDelta::seconds(30))?, now)
+        .await?;
+    tx.commit().await?;
+
+    world.clock.advance(TimeDelta::seconds(31));
+    sweep(&world.platform).await?;
+    world.settle().await?;
+
+    assert_eq!(world.investigation(id).await?.state.name(), "concluded");
+    assert_eq!(
+        world.cloud.apps(),
+        Vec::<String>::new(),
+        "no machine, volume or app is left"
+    );
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_longest_rested_gives_way_to_whoever_waits(pg: PgPool) -> Result<()> {
+    let world = World::builder().at_most(1).build(pg).await?;
+    let first = world.alert("one").await?;
+    world.settle().await?;
+    admit(
+        world.store(),
+        &world.clock,
+        &world.statement(first).await?,
+        "key",
+    )
+    .await?;
+    let now = world.clock.now();
+    let working = world.investigation(first).await?;
+    let mut tx = world.store().begin().await?;
+    tx.apply(working.rest(Epoch(1), now + TimeDelta::hours(1))?, now)
+        .await?;
+    tx.commit().await?;
+
+    let second = world.alert("two").await?;
+    world.settle().await?;
+
+    assert_eq!(world.investigation(first).await?.state.name(), "concluded");
+    assert_eq!(world.investigation(second).await?.state.name(), "starting");
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_sandbox_that_fails_its_self_check_is_destroyed_and_another_is_made(
+    pg: PgPool,
+) -> Result<()> {
+    let world = World::builder().build(pg).await?;
+    world.cloud.fail("start", Fault::BadBoot(3));
+    let id = world.alert("one").await?;
+
+    world.settle().await?;
+
+    assert_eq!(world.investigation(id).await?.state.name(), "starting");
+    assert_eq!(world.cloud.apps().len(), 1);
+    let gone: i64 = sqlx::query_scalar("select count(*) from sandboxes where state = 'gone'")
+        .fetch_one(&world.pg)
+        .await?;
+    assert_eq!(gone, 1);
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_lost_answer_while_provisioning_leaves_no_second_machine(pg: PgPool) -> Result<()> {
+    let world = World::builder().build(pg).await?;
+    for operation in ["make_app", "make_volume", "make_machine"] {
+        world.cloud.fail(operation, Fault::EffectThenTimeout);
+        world.cloud.fail(operation, Fault::RateLimited);
+    }
+    let id = world.alert("one").await?;
+    for _ in 0..20 {
+        world.settle().await?;
+        world.clock.advance(TimeDelta::seconds(3));
+    }
+
+    assert_eq!(world.cloud.apps().len(), 1);
+    assert_eq!(world.cloud.calls("make_app"), 3);
+    assert!(world.investigation(id).await?.state.run().is_some());
+    Ok(())
+}
