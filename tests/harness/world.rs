@@ -248,7 +248,11 @@ impl WorldBuilder {
             store,
             clock: Arc::new(clock.clone()),
             provider: Arc::new(cloud.clone()),
-            settings: Arc::new(Settings::default()),
+            // Small, so that a queue is longer than a batch.
+            settings: Arc::new(Settings {
+                grant_batch: 4,
+                ..Settings::default()
+            }),
         };
         let world = World {
             platform,

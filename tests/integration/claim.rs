@@ -162,10 +162,10 @@ async fn a_repeated_or_outdated_dispatch_starts_nothing(pg: PgPool) -> Result<()
         .expect("it was claimed");
     let before = world.cloud.calls("start");
 
-    dispatch(&world.platform, id, run.sandbox, run.epoch).await?;
-    dispatch(&world.platform, id, run.sandbox, run.epoch).await?;
     dispatch(&world.platform, id, run.sandbox, Epoch(0)).await?;
-
+    assert_eq!(world.cloud.calls("start") - before, 0);
+    dispatch(&world.platform, id, run.sandbox, run.epoch).await?;
+    dispatch(&world.platform, id, run.sandbox, run.epoch).await?;
     assert_eq!(world.cloud.calls("start") - before, 1);
     Ok(())
 }
