@@ -16,9 +16,10 @@ use tokio::{
 };
 
 use super::{
-    Run, SERVICES, VISITS,
+    SERVICES, VISITS,
     history::{Edit, Plan},
     http::Http,
+    run::Run,
     scenario::{Cause, SCENARIOS},
     sources::SOURCES,
 };
