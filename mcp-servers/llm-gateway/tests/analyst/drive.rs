@@ -1,0 +1,441 @@
+//! Leads a conversation: answers the analyst's tool calls from a world and checks each call.
+
+use std::collections::BTreeSet;
+
+use nightshift_domain::{
+    AlertId, Evidence, EvidenceId, EvidenceKind, IncidentId,
+    alert::{AlertStatus, Severity},
+    report::{Report, settle::settle},
+};
+use nightshift_llm_gateway::analyst;
+use nightshift_protocol::{
+    messages::{Block, Message, MessagesRequest, Role, StopReason, Tool},
+    tools::{
+        Observed,
+        casebook::{AlertView, NoArgs, RelatedAlerts, ReportAccepted, Runbook, SubmitReportArgs},
+        codebase::{
+            CodeMatches, CommitSummary, Commits, Deploys, FlagChanges, ListChangesArgs,
+            ReadCommitArgs, ReadFileArgs, SearchCodeArgs,
+        },
+        telemetry::{
+            CompareArgs, EdgeDiff, EdgeSeen, ListServicesArgs, LogLines, LogTemplateDiff,
+            MetricAnomalies, MetricSeries, OperationDiff, QueryLogsArgs, QueryMetricsArgs,
+            QueryTracesArgs, Series, ServiceKind, ServiceSeen, Services, TraceEdgeDiff, Traces,
+            Windows,
+        },
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::world::{AFTER_MIN, BEFORE_MIN, World, edge_stats, operation_stats, seconds};
+
+/// Every tool that a run with all scopes is offered.
+pub(crate) const TOOLS: &[&str] = &[
+    "casebook_read_alert",
+    "casebook_list_related_alerts",
+    "casebook_read_runbook",
+    "casebook_submit_report",
+    "telemetry_list_services",
+    "telemetry_query_logs",
+    "telemetry_query_metrics",
+    "telemetry_query_traces",
+    "telemetry_rank_metric_anomalies",
+    "telemetry_compare_log_templates",
+    "telemetry_compare_trace_edges",
+    "codebase_list_deploys",
+    "codebase_list_flags",
+    "codebase_list_commits",
+    "codebase_read_commit",
+    "codebase_search_code",
+    "codebase_read_file",
+];
+
+/// A finished conversation.
+pub(crate) struct Finished {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) report: Option<Report>,
+    pub(crate) turns: usize,
+    pub(crate) words: String,
+}
+
+/// A question with these tools offered.
+pub(crate) fn request(messages: &[Message], tools: &[&str]) -> MessagesRequest {
+    MessagesRequest {
+        model: "analyst".to_owned(),
+        max_tokens: 8_192,
+        system: Some("Find the cause.".to_owned()),
+        messages: messages.to_vec(),
+        tools: tools
+            .iter()
+            .map(|name| Tool {
+                name: (*name).to_owned(),
+                description: String::new(),
+                input_schema: json!({ "type": "object" }),
+            })
+            .collect(),
+        stream: false,
+    }
+}
+
+/// What the harness says first.
+pub(crate) fn task() -> Message {
+    Message {
+        role: Role::User,
+        content: vec![Block::Text {
+            text: "Investigate the alert.".to_owned(),
+        }],
+    }
+}
+
+/// Leads a conversation to its end. With `forget`, all results but the latest become stubs, as a harness
+/// does to stay within its context.
+pub(crate) fn investigate(world: &World, tools: &[&str], forget: bool) -> Finished {
+    let mut desk = Desk {
+        world,
+        log: Vec::new(),
+        report: None,
+    };
+    let mut messages = vec![task()];
+    for turn in 1..=14 {
+        if forget {
+            compact(&mut messages);
+        }
+        let answer = analyst::answer(&request(&messages, tools));
+        messages.push(Message {
+            role: Role::Assistant,
+            content: answer.content.clone(),
+        });
+        if answer.stop_reason == Some(StopReason::EndTurn) {
+            let words = answer.content.iter().map(words).collect();
+            return Finished {
+                messages,
+                report: desk.report,
+                turns: turn,
+                words,
+            };
+        }
+        let mut results = Vec::new();
+        for block in &answer.content {
+            if let Block::ToolUse { id, name, input } = block {
+                assert!(tools.contains(&name.as_str()), "{name} was not offered");
+                let result = desk.tool(name, input);
+                results.push(Block::ToolResult {
+                    tool_use_id: id.clone(),
+                    is_error: result.is_err(),
+                    content: result.unwrap_or_else(|error| error),
+                });
+            }
+        }
+        assert!(!results.is_empty(), "a turn that waits for tools calls one");
+        messages.push(Message {
+            role: Role::User,
+            content: results,
+        });
+    }
+    panic!("no end after 14 turns");
+}
+
+fn words(block: &Block) -> String {
+    match block {
+        Block::Text { text } => text.clone(),
+        Block::ToolUse { .. } | Block::ToolResult { .. } => String::new(),
+    }
+}
+
+fn compact(messages: &mut [Message]) {
+    let last = messages.len() - 1;
+    for message in &mut messages[..last] {
+        for block in &mut message.content {
+            if let Block::ToolResult { content, .. } = block {
+                *content = "[removed to save space]".to_owned();
+            }
+        }
+    }
+}
+
+struct Desk<'a> {
+    world: &'a World,
+    log: Vec<Evidence>,
+    report: Option<Report>,
+}
+
+/// Arguments as the tool's own type; what the type does not know is an error, as in a strict schema.
+fn args<T: DeserializeOwned + Serialize>(input: &Value) -> T {
+    let read: T =
+        serde_json::from_value(input.clone()).unwrap_or_else(|error| panic!("{error}: {input}"));
+    let again = serde_json::to_value(&read).unwrap();
+    for (field, value) in input.as_object().unwrap() {
+        assert_eq!(again.get(field), Some(value), "argument {field}");
+    }
+    read
+}
+
+impl Desk<'_> {
+    fn observed<T: Serialize>(
+        &mut self,
+        kind: EvidenceKind,
+        tool: &str,
+        input: &Value,
+        answer: T,
+    ) -> Result<String, String> {
+        let evidence = EvidenceId::generate();
+        let content = serde_json::to_value(Observed {
+            evidence,
+            truncated: false,
+            answer,
+        })
+        .unwrap();
+        let text = content.to_string();
+        self.log.push(Evidence {
+            id: evidence,
+            kind,
+            tool: tool.to_owned(),
+            arguments: input.clone(),
+            content,
+            digest: String::new(),
+            truncated: false,
+            recorded_at: self.world.fired_at,
+        });
+        Ok(text)
+    }
+
+    fn tool(&mut self, tool: &str, input: &Value) -> Result<String, String> {
+        let world = self.world;
+        use EvidenceKind::{Case, Changes, Code, Logs, Metrics, Topology, Traces as TraceKind};
+        match tool {
+            "casebook_read_alert" => {
+                args::<NoArgs>(input);
+                self.observed(Case, tool, input, alert(world))
+            }
+            "casebook_list_related_alerts" => {
+                args::<NoArgs>(input);
+                self.observed(Case, tool, input, RelatedAlerts { alerts: Vec::new() })
+            }
+            "casebook_read_runbook" => {
+                args::<NoArgs>(input);
+                let book = Runbook {
+                    name: "default".to_owned(),
+                    text: "Look, compare, decide.".to_owned(),
+                };
+                self.observed(Case, tool, input, book)
+            }
+            "telemetry_list_services" => {
+                args::<ListServicesArgs>(input);
+                self.observed(Topology, tool, input, services(world))
+            }
+            "telemetry_rank_metric_anomalies" => {
+                args::<CompareArgs>(input);
+                let mut anomalies = world.extra.clone();
+                anomalies.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
+                let answer = MetricAnomalies {
+                    windows: windows(world),
+                    compared: 90,
+                    anomalies,
+                };
+                self.observed(Metrics, tool, input, answer)
+            }
+            "telemetry_compare_log_templates" => {
+                args::<CompareArgs>(input);
+                let answer = LogTemplateDiff {
+                    windows: windows(world),
+                    lines: 9_000,
+                    templates: world.templates.clone(),
+                };
+                self.observed(Logs, tool, input, answer)
+            }
+            "telemetry_compare_trace_edges" => {
+                args::<CompareArgs>(input);
+                self.observed(TraceKind, tool, input, traced(world))
+            }
+            "telemetry_query_logs" => {
+                args::<QueryLogsArgs>(input);
+                self.observed(Logs, tool, input, LogLines::default())
+            }
+            "telemetry_query_traces" => {
+                args::<QueryTracesArgs>(input);
+                self.observed(TraceKind, tool, input, Traces::default())
+            }
+            "telemetry_query_metrics" => {
+                let asked: QueryMetricsArgs = args(input);
+                let series = world
+                    .series
+                    .iter()
+                    .filter(|((service, metric), _)| {
+                        asked
+                            .service
+                            .as_ref()
+                            .is_none_or(|wanted| wanted == service)
+                            && asked
+                                .metric
+                                .as_ref()
+                                .is_none_or(|wanted| metric.contains(wanted))
+                    })
+                    .map(|((service, metric), points)| Series {
+                        service: service.clone(),
+                        metric: metric.clone(),
+                        labels: std::collections::BTreeMap::new(),
+                        points: points.clone(),
+                    })
+                    .collect();
+                self.observed(Metrics, tool, input, MetricSeries { matched: 1, series })
+            }
+            "codebase_list_deploys" => {
+                args::<ListChangesArgs>(input);
+                self.observed(
+                    Changes,
+                    tool,
+                    input,
+                    Deploys {
+                        deploys: world.deploys.clone(),
+                    },
+                )
+            }
+            "codebase_list_flags" => {
+                args::<ListChangesArgs>(input);
+                self.observed(
+                    Changes,
+                    tool,
+                    input,
+                    FlagChanges {
+                        changes: world.flags.clone(),
+                    },
+                )
+            }
+            "codebase_list_commits" => {
+                args::<ListChangesArgs>(input);
+                self.observed(Changes, tool, input, summaries(world))
+            }
+            "codebase_read_commit" => {
+                let asked: ReadCommitArgs = args(input);
+                let commit = world
+                    .commits
+                    .iter()
+                    .find(|commit| commit.commit == asked.commit);
+                match commit {
+                    Some(commit) => self.observed(Code, tool, input, commit.clone()),
+                    None => Err("no such commit".to_owned()),
+                }
+            }
+            "codebase_search_code" => {
+                args::<SearchCodeArgs>(input);
+                self.observed(Code, tool, input, CodeMatches::default())
+            }
+            "codebase_read_file" => {
+                args::<ReadFileArgs>(input);
+                Err("no such file".to_owned())
+            }
+            "casebook_submit_report" => {
+                let submitted: SubmitReportArgs = args(input);
+                let report = settle(submitted.report, &self.log, &BTreeSet::new());
+                let accepted = ReportAccepted {
+                    outcome: report.outcome,
+                    confidence: report.root_cause.as_ref().map(|cause| cause.confidence),
+                    dropped: report.dropped.clone(),
+                };
+                self.report = Some(report);
+                Ok(serde_json::to_string(&accepted).unwrap())
+            }
+            other => Err(format!("unknown tool {other}")),
+        }
+    }
+}
+
+fn alert(world: &World) -> AlertView {
+    AlertView {
+        alert: AlertId::generate(),
+        incident: IncidentId::generate(),
+        source: "generic".to_owned(),
+        title: world.title.to_owned(),
+        service: Some(world.before.nodes[world.alerted].name.clone()),
+        severity: Severity::Critical,
+        status: AlertStatus::Firing,
+        fired_at: world.fired_at,
+        details: json!({}),
+    }
+}
+
+fn windows(world: &World) -> Windows {
+    Windows {
+        before_from: world.onset - seconds(BEFORE_MIN * 60.0),
+        onset: world.onset,
+        after_to: world.onset + seconds(AFTER_MIN * 60.0),
+        onset_estimated: true,
+    }
+}
+
+fn services(world: &World) -> Services {
+    let nodes = &world.before.nodes;
+    Services {
+        services: nodes
+            .iter()
+            .map(|node| ServiceSeen {
+                name: node.name.clone(),
+                kind: node.kind,
+                log_lines: 100,
+                spans: 100,
+                metrics: match node.kind {
+                    ServiceKind::Service => vec![
+                        "http_requests_total".to_owned(),
+                        "db_pool_in_use".to_owned(),
+                    ],
+                    ServiceKind::Database | ServiceKind::External => Vec::new(),
+                },
+            })
+            .collect(),
+        edges: nodes
+            .iter()
+            .flat_map(|node| {
+                node.calls.iter().map(|call| EdgeSeen {
+                    from: node.name.clone(),
+                    to: nodes[call.0].name.clone(),
+                })
+            })
+            .collect(),
+    }
+}
+
+fn traced(world: &World) -> TraceEdgeDiff {
+    let nodes = &world.before.nodes;
+    let mut edges = Vec::new();
+    let mut operations = Vec::new();
+    for (at, node) in nodes.iter().enumerate() {
+        for (before, after) in node.calls.iter().zip(&world.after.nodes[at].calls) {
+            edges.push(EdgeDiff {
+                from: node.name.clone(),
+                to: nodes[before.0].name.clone(),
+                before: edge_stats(&world.before, at, before, BEFORE_MIN),
+                after: edge_stats(&world.after, at, after, AFTER_MIN),
+            });
+        }
+        if node.kind == ServiceKind::Service {
+            operations.push(OperationDiff {
+                service: node.name.clone(),
+                operation: "POST /work".to_owned(),
+                before: operation_stats(&world.before, at, BEFORE_MIN),
+                after: operation_stats(&world.after, at, AFTER_MIN),
+            });
+        }
+    }
+    TraceEdgeDiff {
+        windows: windows(world),
+        edges,
+        operations,
+    }
+}
+
+fn summaries(world: &World) -> Commits {
+    Commits {
+        commits: world
+            .commits
+            .iter()
+            .map(|commit| CommitSummary {
+                commit: commit.commit.clone(),
+                author: commit.author.clone(),
+                at: commit.at,
+                message: commit.message.clone(),
+                paths: commit.files.iter().map(|file| file.path.clone()).collect(),
+            })
+            .collect(),
+    }
+}
