@@ -1,0 +1,4 @@
+//! One recorded incident from the alert to the report.
+
+pub mod expected;
+pub mod recordings;
