@@ -1,0 +1,89 @@
+//! Reads files of a recording, never more of one than a server can hold.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use flate2::read::MultiGzDecoder;
+use serde::de::DeserializeOwned;
+
+/// The most that one file may hold once it is unpacked.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Why a file of a recording cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be opened or unpacked.
+    #[error("cannot read {file}")]
+    Io {
+        /// Which file.
+        file: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not a plain file: a link may lead out of the directory.
+    #[error("{file} is not a plain file")]
+    NotAFile {
+        /// Which file.
+        file: String,
+    },
+    /// It unpacks to more than we hold.
+    #[error("{file} unpacks to more than {MAX_FILE_BYTES} bytes")]
+    TooLarge {
+        /// Which file.
+        file: String,
+    },
+    /// It is not what the format says.
+    #[error("{file} is not as the format demands: {reason}")]
+    Malformed {
+        /// Which file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// The text of a file, unpacked where its name ends in `.gz`.
+pub(super) fn text(directory: &Path, file: &str) -> Result<String, ReadError> {
+    let failed = |source| ReadError::Io {
+        file: file.to_owned(),
+        source,
+    };
+    let path = directory.join(file);
+    if !path.symlink_metadata().map_err(failed)?.is_file() {
+        return Err(ReadError::NotAFile {
+            file: file.to_owned(),
+        });
+    }
+    let opened = File::open(&path).map_err(failed)?;
+    let mut text = String::new();
+    let limit = MAX_FILE_BYTES + 1;
+    if path.extension().is_some_and(|ending| ending == "gz") {
+        MultiGzDecoder::new(opened)
+            .take(limit)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+    } else {
+        opened
+            .take(limit)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+    }
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
+        return Err(ReadError::TooLarge {
+            file: file.to_owned(),
+        });
+    }
+    Ok(text)
+}
+
+/// A file that is one JSON value.
+pub(super) fn json<T: DeserializeOwned>(directory: &Path, file: &str) -> Result<T, ReadError> {
+    serde_json::from_str(&text(directory, file)?).map_err(|e| ReadError::Malformed {
+        file: file.to_owned(),
+        reason: e.to_string(),
+    })
+}
