@@ -1,0 +1,63 @@
+//! Reads the history that one recording holds.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use nightshift_protocol::tools::codebase::{Commit, Deploy, FlagChange};
+use serde::Deserialize;
+
+use super::read::{self, ReadError};
+use crate::backend::History;
+
+#[derive(Deserialize)]
+struct Tree {
+    commit: String,
+    files: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Topology {
+    #[serde(default)]
+    services: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// Reads and parses the files. This takes a while: call it where blocking is allowed.
+pub(super) fn read(directory: &Path) -> Result<History, ReadError> {
+    let mut commits: Vec<Commit> = read::json(directory, "commits.json.gz")?;
+    let mut deploys: Vec<Deploy> = read::json(directory, "deploys.json")?;
+    let mut flags: Vec<FlagChange> = read::json(directory, "flags.json")?;
+    let tree: Tree = read::json(directory, "files.json.gz")?;
+    let topology: Topology = read::json(directory, "topology.json")?;
+
+    let mut services: BTreeSet<String> = topology
+        .services
+        .into_iter()
+        .map(|service| service.name)
+        .collect();
+    services.extend(deploys.iter().map(|deploy| deploy.service.clone()));
+    services.extend(flags.iter().filter_map(|flag| flag.service.clone()));
+
+    // Newest last in the file; of two at the same instant the later one in the file is newer.
+    commits.reverse();
+    commits.sort_by_key(|commit| Reverse(commit.at));
+    deploys.reverse();
+    deploys.sort_by_key(|deploy| Reverse(deploy.at));
+    flags.reverse();
+    flags.sort_by_key(|flag| Reverse(flag.at));
+    Ok(History {
+        commits,
+        deploys,
+        flags,
+        tree_commit: tree.commit,
+        files: tree.files,
+        services,
+    })
+}
