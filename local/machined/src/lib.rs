@@ -1,0 +1,33 @@
+//! The Machines API on one machine: the same calls, states and refusals, over bubblewrap.
+//!
+//! It is meant to be as awkward as the provider it stands in for. What it does not model is in
+//! its README.
+
+#![cfg(target_os = "linux")]
+
+mod api;
+mod clock;
+mod config;
+mod destroy;
+mod disk;
+mod faults;
+mod gateway;
+mod host;
+mod id;
+mod identity;
+mod images;
+mod leftovers;
+mod lifecycle;
+mod limits;
+mod logs;
+mod record;
+mod refused;
+mod sandbox;
+mod serve;
+mod staging;
+mod state;
+mod world;
+
+pub use config::{Args, Config, Egress, InvalidConfig};
+pub use serve::{ServeError, serve};
+pub use staging::{StagingError, stage};

@@ -1,0 +1,323 @@
+//! A machine's life: prepared, started, stopped, exited, started again.
+//!
+//! ```text
+//! created ──prepared──▶ stopped ⇄ starting ─▶ started ─▶ stopping ─▶ stopped
+//!    any ──delete──▶ destroying ──▶ destroyed
+//! ```
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use nightshift_machines::{EventRequest, ExitEvent, RestartPolicy};
+use rustix::process::Signal;
+use tokio::process::Child;
+
+use crate::{
+    clock,
+    host::Host,
+    record::MachineRecord,
+    refused::Refused,
+    sandbox::{Init, boot},
+    state::State,
+    world::MachineCell,
+};
+
+/// Restarts after a failure within [`RESTART_WINDOW`], unless the machine says otherwise.
+const RESTARTS_MAX: usize = 10;
+const RESTART_WINDOW: Duration = Duration::from_mins(5);
+/// Pause before a machine restarts by itself.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// The exit code of what was killed.
+const KILLED: i32 = 137;
+
+impl Host {
+    /// Makes a new machine ready to start, and starts it unless that was declined.
+    pub(crate) async fn prepare(self: Arc<Self>, id: String) {
+        tokio::time::sleep(self.config.prepare).await;
+        let launch = {
+            let mut world = self.world();
+            let Some(cell) = world.machines.get_mut(&id) else {
+                return;
+            };
+            if cell.record.state != State::Created {
+                return;
+            }
+            // It comes to rest, which is no event of its own.
+            cell.record.state = State::Stopped;
+            cell.record.updated_at = clock::now();
+            self.keep(&cell.record);
+            cell.changed.notify_waiters();
+            (!cell.record.skip_launch).then(|| cell.record.app.clone())
+        };
+        if let Some(app) = launch
+            && let Err(error) = self.start(&app, &id, "flyd").await
+        {
+            tracing::warn!(?error, machine.id = id, "a new machine did not launch");
+        }
+    }
+
+    /// Starts a machine; returns the state it was in, once its process exists.
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        app: &str,
+        id: &str,
+        source: &str,
+    ) -> Result<State, Refused> {
+        let (previous, record) = {
+            let mut world = self.world();
+            let cell = world.machine(app, id)?;
+            let previous = cell.record.state;
+            match previous {
+                State::Started | State::Starting => return Ok(previous),
+                State::Stopped | State::Failed => {}
+                State::Destroyed => return Err(Refused::not_found("machine")),
+                State::Created | State::Stopping | State::Destroying => {
+                    return Err(Refused::cannot_start_from(previous));
+                }
+            }
+            if cell
+                .active_until
+                .is_some_and(|until| until > Instant::now())
+            {
+                return Err(Refused::still_active());
+            }
+            cell.stop_asked = false;
+            cell.record
+                .become_state(State::Starting, "start", source, None);
+            self.keep(&cell.record);
+            cell.changed.notify_waiters();
+            (previous, cell.record.clone())
+        };
+        // A caller that hangs up must not leave it half started.
+        let host = Arc::clone(self);
+        let booting = tokio::spawn(async move { host.boot(record).await });
+        booting.await.map_err(|error| Refused::internal(&error))??;
+        Ok(previous)
+    }
+
+    async fn boot(self: Arc<Self>, record: MachineRecord) -> Result<(), Refused> {
+        let booted = boot(&self, &record).await;
+        let mut world = self.world();
+        let Some(cell) = world.machines.get_mut(&record.id) else {
+            return Err(Refused::not_found("machine"));
+        };
+        match booted {
+            Ok(booted) => {
+                let init = Arc::clone(&booted.live.init);
+                cell.live = Some(booted.live);
+                if cell.record.state == State::Starting {
+                    cell.record
+                        .become_state(State::Started, "start", "flyd", None);
+                    self.keep(&cell.record);
+                } else {
+                    // Somebody stopped or deleted it while it booted.
+                    init.kill();
+                }
+                cell.changed.notify_waiters();
+                drop(world);
+                tokio::spawn(self.watch(record.id, booted.child, init));
+                Ok(())
+            }
+            Err(error) => {
+                let destroy = cell.record.state == State::Destroying;
+                if !destroy {
+                    cell.record
+                        .become_state(State::Failed, "launch", "flyd", None);
+                    self.keep(&cell.record);
+                }
+                cell.changed.notify_waiters();
+                drop(world);
+                if destroy {
+                    tokio::spawn(self.finish_destroy(record.id));
+                }
+                let cause: &dyn std::error::Error = &error;
+                let source = cause.source().map(ToString::to_string).unwrap_or_default();
+                Err(Refused::internal(&format!("{error}: {source}")))
+            }
+        }
+    }
+
+    /// Waits for the sandbox's end and draws the consequences.
+    async fn watch(self: Arc<Self>, id: String, mut child: Child, init: Arc<Init>) {
+        let status = child.wait().await;
+        init.kill();
+        init.ended().await;
+        let exit_code = status
+            .ok()
+            .and_then(|status| status.code())
+            .unwrap_or(KILLED);
+        let next = {
+            let mut world = self.world();
+            let Some(cell) = world.machines.get_mut(&id) else {
+                return;
+            };
+            self.note_exit(cell, exit_code)
+        };
+        match next {
+            AfterExit::Rest => {}
+            AfterExit::Destroy => self.finish_destroy(id).await,
+            AfterExit::Restart(app) => {
+                tokio::time::sleep(self.config.settle.max(RESTART_PAUSE)).await;
+                self.restart(app, id).await;
+            }
+        }
+    }
+
+    /// Boxed, because a restart leads to a watch, which may lead to a restart.
+    fn restart(
+        self: Arc<Self>,
+        app: String,
+        id: String,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            if let Err(error) = self.start(&app, &id, "flyd").await {
+                tracing::warn!(?error, machine.id = id, "a machine did not restart");
+            }
+        })
+    }
+
+    fn note_exit(&self, cell: &mut MachineCell, exit_code: i32) -> AfterExit {
+        cell.live = None;
+        cell.active_until = Some(Instant::now() + self.config.settle);
+        let destroying = cell.record.state == State::Destroying;
+        let restarting = !destroying
+            && !cell.stop_asked
+            && !self.is_closing()
+            && restarts(cell, exit_code, Instant::now());
+        let exit = ExitEvent {
+            exit_code,
+            guest_exit_code: exit_code,
+            requested_stop: cell.stop_asked,
+            restarting,
+            signal: if exit_code > 128 { exit_code - 128 } else { 0 },
+            exited_at: Some(clock::now()),
+            ..ExitEvent::default()
+        };
+        let destroy =
+            destroying || (cell.record.config.auto_destroy && !restarting && !self.is_closing());
+        let state = if destroy {
+            State::Destroying
+        } else {
+            State::Stopped
+        };
+        let request = EventRequest {
+            exit_event: Some(exit),
+        };
+        cell.record
+            .become_state(state, "exit", "flyd", Some(request));
+        self.keep(&cell.record);
+        cell.changed.notify_waiters();
+        if destroy {
+            AfterExit::Destroy
+        } else if restarting {
+            AfterExit::Restart(cell.record.app.clone())
+        } else {
+            AfterExit::Rest
+        }
+    }
+
+    /// Asks a machine to stop, and kills it if it does not within `timeout`.
+    pub(crate) fn stop(
+        self: &Arc<Self>,
+        app: &str,
+        id: &str,
+        signal: Signal,
+        timeout: Duration,
+    ) -> Result<(), Refused> {
+        let mut world = self.world();
+        let cell = world.machine(app, id)?;
+        match cell.record.state {
+            State::Started | State::Starting => {}
+            State::Destroyed => return Err(Refused::not_found("machine")),
+            State::Created
+            | State::Stopping
+            | State::Stopped
+            | State::Failed
+            | State::Destroying => return Ok(()),
+        }
+        cell.stop_asked = true;
+        cell.record
+            .become_state(State::Stopping, "stop", "user", None);
+        self.keep(&cell.record);
+        cell.changed.notify_waiters();
+        // Without one it is still booting, which ends in a kill.
+        let Some(live) = &cell.live else {
+            return Ok(());
+        };
+        let init = Arc::clone(&live.init);
+        tokio::spawn(async move {
+            if init.ask(signal) {
+                let _ = tokio::time::timeout(timeout, init.ended()).await;
+            }
+            init.kill();
+        });
+        Ok(())
+    }
+
+    /// Stops everything, as a host going down does.
+    pub(crate) async fn stop_all(&self, patience: Duration) {
+        self.close();
+        let inits: Vec<Arc<Init>> = {
+            let world = self.world();
+            let live = world
+                .machines
+                .values()
+                .filter_map(|cell| cell.live.as_ref());
+            live.map(|live| Arc::clone(&live.init)).collect()
+        };
+        for init in &inits {
+            init.ask(Signal::TERM);
+        }
+        let all = async {
+            for init in &inits {
+                init.ended().await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, all).await;
+        for init in &inits {
+            init.kill();
+        }
+        // Their ends are noted by those who watch them.
+        while self
+            .world()
+            .machines
+            .values()
+            .any(|cell| cell.live.is_some())
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+enum AfterExit {
+    Rest,
+    Restart(String),
+    Destroy,
+}
+
+/// Whether the machine starts again by itself; the provider's default is on-failure.
+fn restarts(cell: &mut MachineCell, exit_code: i32, now: Instant) -> bool {
+    let restart = cell.record.config.restart.as_ref();
+    let policy = restart.map_or(RestartPolicy::OnFailure, |restart| restart.policy);
+    let most = restart.and_then(|restart| restart.max_retries);
+    match policy {
+        RestartPolicy::No => false,
+        RestartPolicy::Always => true,
+        RestartPolicy::OnFailure if exit_code == 0 => false,
+        RestartPolicy::OnFailure => {
+            let most = most.map_or(RESTARTS_MAX, |most| {
+                usize::try_from(most).unwrap_or(usize::MAX)
+            });
+            cell.restarts
+                .retain(|&at| now.duration_since(at) < RESTART_WINDOW);
+            let again = cell.restarts.len() < most;
+            if again {
+                cell.restarts.push(now);
+            }
+            again
+        }
+    }
+}

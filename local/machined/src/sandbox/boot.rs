@@ -1,0 +1,345 @@
+//! Booting a sandbox: sockets first, then bubblewrap, then its users.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder},
+    io::{self, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, PermissionsExt},
+            process::CommandExt,
+        },
+    },
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::{
+    fs::{MemfdFlags, SeekFrom, memfd_create, seek},
+    pipe::{PipeFlags, pipe_with},
+    process::{
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    },
+};
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncReadExt, Interest, unix::AsyncFd},
+    net::unix::pipe,
+    process::Child,
+    task::AbortHandle,
+};
+
+use super::{bwrap, layout::Layout};
+use crate::{gateway, host::Host, identity, images, logs, record::MachineRecord};
+
+/// Where bubblewrap finds its arguments; kept out of `/proc/1/cmdline`, which the sandbox sees.
+const ARGS_FD: i32 = 3;
+/// Where bubblewrap says which process it made.
+const INFO_FD: i32 = 4;
+/// Memory of a machine that does not say, in MB: the smallest there is.
+const MEMORY_MB: u32 = 256;
+/// Sets limits and becomes the program it is given.
+const PRLIMIT: &str = "/usr/bin/prlimit";
+
+/// A sandbox that has just booted.
+#[derive(Debug)]
+pub(crate) struct Booted {
+    /// bubblewrap, outside; its end is the sandbox's.
+    pub(crate) child: Child,
+    /// What to hold while it runs.
+    pub(crate) live: Live,
+}
+
+/// A running sandbox. Dropping it closes its sockets.
+#[derive(Debug)]
+pub(crate) struct Live {
+    /// Its first process.
+    pub(crate) init: Arc<Init>,
+    _sockets: [Listening; 2],
+}
+
+/// The first process of a sandbox's process namespace; when it ends, so do all the others.
+#[derive(Debug)]
+pub(crate) struct Init {
+    pid: Pid,
+    fd: AsyncFd<OwnedFd>,
+}
+
+/// A task that listens, until dropped.
+#[derive(Debug)]
+struct Listening(AbortHandle);
+
+/// Why a sandbox did not boot.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BootError {
+    #[error("bubblewrap is not installed: apt install bubblewrap")]
+    NoBubblewrap,
+    #[error(transparent)]
+    Image(#[from] images::ImageError),
+    #[error("{0}")]
+    Step(&'static str, #[source] io::Error),
+    #[error("bubblewrap ended before it made a sandbox")]
+    Stillborn,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    #[serde(rename = "child-pid")]
+    child_pid: i32,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Init {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for descriptors others may close; this one is ours"
+    )]
+    fn watch(pid: Pid, fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            pid,
+            fd: AsyncFd::with_interest(fd, Interest::READABLE)?,
+        })
+    }
+
+    /// Kills everything in the sandbox.
+    pub(crate) fn kill(&self) {
+        // It fails only if all is over already.
+        let _ = pidfd_send_signal(self.fd.get_ref(), Signal::KILL);
+    }
+
+    /// Asks the program in it to stop. False if there is none to ask.
+    pub(crate) fn ask(&self, signal: Signal) -> bool {
+        super::entry::signal(self.pid, signal)
+    }
+
+    /// Waits until nothing of the sandbox runs, and reaps it if it became ours.
+    pub(crate) async fn ended(&self) {
+        let _ = self.fd.readable().await;
+        let _ = waitid(
+            WaitId::PidFd(self.fd.get_ref().as_fd()),
+            WaitIdOptions::EXITED,
+        );
+    }
+}
+
+/// Boots a machine's sandbox, and returns once its process exists.
+pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Booted, BootError> {
+    let step = |what: &'static str| move |error: io::Error| BootError::Step(what, error);
+    let bwrap = bwrap().ok_or(BootError::NoBubblewrap)?;
+    let image = images::resolve(&host.config.images, &machine.config.image)?;
+    let directory = host.disk.machine_dir(&machine.id);
+
+    let fly = directory.join("fly");
+    prepare(host, machine, &directory, &fly).map_err(step("preparing its directory"))?;
+    let sockets = listen(host, machine, &directory, &fly).map_err(step("opening its sockets"))?;
+
+    let memory_mb = machine
+        .config
+        .guest
+        .as_ref()
+        .map_or(MEMORY_MB, |guest| guest.memory_mb);
+    let mount = machine.config.mounts.first();
+    let layout = Layout {
+        image: &image,
+        env: &machine.config.env,
+        platform_env: &platform_env(host, machine),
+        fly: &fly,
+        gateway: &directory.join("gateway.sock"),
+        volume: mount.map(|mount| {
+            (
+                host.disk.volume_dir(&mount.volume).join("data"),
+                mount.path.as_str(),
+            )
+        }),
+        memory_mb,
+        mapped_from_outside: host.uids.maps_from_outside(),
+    };
+    let arguments = layout.arguments().map_err(step("reading its image"))?;
+    let exec = machine
+        .config
+        .init
+        .as_ref()
+        .and_then(|init| init.exec.as_ref());
+    let program = exec.unwrap_or(&image.manifest.entrypoint);
+
+    let pipes = Pipes::open(&arguments).map_err(step("opening its pipes"))?;
+    let output = pipes
+        .output
+        .1
+        .try_clone()
+        .map_err(step("opening its pipes"))?;
+    let mut command = limited(bwrap, host.uids.maps_from_outside());
+    command
+        .args(["--args", &ARGS_FD.to_string()])
+        .args(["--info-fd", &INFO_FD.to_string()])
+        // In sight, so that what is left of this machine can be known by its name.
+        .args(["--hostname", &machine.id, "--"])
+        .args(program)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(pipes.go.0))
+        .stdout(Stdio::from(output))
+        .stderr(Stdio::from(pipes.output.1));
+    if let Some(root) = host.uids.root_of(machine.slot) {
+        command.uid(root).gid(root);
+    }
+    let mappings = vec![
+        FdMapping {
+            parent_fd: pipes.args,
+            child_fd: ARGS_FD,
+        },
+        FdMapping {
+            parent_fd: pipes.info.1,
+            child_fd: INFO_FD,
+        },
+    ];
+    let collision =
+        |_| BootError::Step("handing over its pipes", io::ErrorKind::InvalidInput.into());
+    command.fd_mappings(mappings).map_err(collision)?;
+    let child = host
+        .spawner
+        .spawn(command)
+        .await
+        .map_err(step("starting bubblewrap"))?;
+
+    let receiver = |fd| pipe::Receiver::from_owned_fd(fd).map_err(step("reading from it"));
+    tokio::spawn(logs::keep(receiver(pipes.output.0)?, directory));
+    let mut info = Vec::new();
+    receiver(pipes.info.0)?
+        .read_to_end(&mut info)
+        .await
+        .map_err(step("reading from it"))?;
+    let info: Info = serde_json::from_slice(&info).map_err(|_| BootError::Stillborn)?;
+    let pid = Pid::from_raw(info.child_pid).ok_or(BootError::Stillborn)?;
+    let fd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(|_| BootError::Stillborn)?;
+    let init = Arc::new(Init::watch(pid, fd).map_err(step("watching it"))?);
+    let live = Live {
+        init,
+        _sockets: sockets,
+    };
+
+    let mapped = host.uids.map(info.child_pid.unsigned_abs(), machine.slot);
+    if let Err(error) = mapped {
+        live.init.kill();
+        return Err(BootError::Step("mapping its users", error));
+    }
+    let mut go = fs::File::from(pipes.go.1);
+    // One that is dead already is noticed by its exit.
+    let _ = go.write_all(b"\n");
+    Ok(Booted { child, live })
+}
+
+/// The directory, for root inside only; outside, nobody but it and us can pass.
+fn prepare(host: &Host, machine: &MachineRecord, directory: &Path, fly: &Path) -> io::Result<()> {
+    for path in [directory, fly] {
+        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        host.uids.give(path, machine.slot)?;
+    }
+    Ok(())
+}
+
+fn listen(
+    host: &Arc<Host>,
+    machine: &MachineRecord,
+    directory: &Path,
+    fly: &Path,
+) -> io::Result<[Listening; 2]> {
+    let api = bind(host, machine, fly, "api", 0o600)?;
+    let gateway = bind(host, machine, directory, "gateway.sock", 0o666)?;
+    let owner = host.uids.root_of(machine.slot);
+    let identity = identity::socket::serve(Arc::clone(host), machine.id.clone(), api, owner);
+    let gateway = gateway::serve(Arc::clone(&host.gateway), gateway);
+    Ok([
+        Listening(tokio::spawn(identity).abort_handle()),
+        Listening(tokio::spawn(gateway).abort_handle()),
+    ])
+}
+
+/// Binds a socket by way of its directory's descriptor: a socket's path may have 107 bytes only.
+fn bind(
+    host: &Host,
+    machine: &MachineRecord,
+    directory: &Path,
+    name: &str,
+    mode: u32,
+) -> io::Result<tokio::net::UnixListener> {
+    use std::os::fd::AsRawFd;
+
+    let path = directory.join(name);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let open = fs::File::open(directory)?;
+    let short = format!("/proc/self/fd/{}/{name}", open.as_raw_fd());
+    let listener = tokio::net::UnixListener::bind(short)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
+    host.uids.give(&path, machine.slot)?;
+    Ok(listener)
+}
+
+fn platform_env(host: &Host, machine: &MachineRecord) -> BTreeMap<String, String> {
+    [
+        ("FLY_APP_NAME", machine.app.as_str()),
+        ("FLY_MACHINE_ID", &machine.id),
+        ("FLY_MACHINE_VERSION", &machine.version),
+        ("FLY_REGION", &machine.region),
+        ("NIGHTSHIFT_UIDS", host.uids.name()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+/// bubblewrap, with bounds on every process inside. Memory and processor time need cgroups and are
+/// not bounded.
+fn limited(bwrap: &str, own_users: bool) -> Command {
+    if !Path::new(PRLIMIT).exists() {
+        return Command::new(bwrap);
+    }
+    let mut command = Command::new(PRLIMIT);
+    command.args(["--core=0", "--nofile=4096"]);
+    if own_users {
+        // Counted per user, so only where the users are the sandbox's own.
+        command.arg("--nproc=1024");
+    }
+    command.args(["--", bwrap]);
+    command
+}
+
+/// Both ends of what runs between us and bubblewrap; the first of a pair is read.
+struct Pipes {
+    args: OwnedFd,
+    go: (OwnedFd, OwnedFd),
+    info: (OwnedFd, OwnedFd),
+    output: (OwnedFd, OwnedFd),
+}
+
+impl Pipes {
+    fn open(arguments: &[std::ffi::OsString]) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        for argument in arguments {
+            bytes.extend_from_slice(argument.as_bytes());
+            bytes.push(0);
+        }
+        let args = memfd_create("bwrap-args", MemfdFlags::CLOEXEC)?;
+        let mut file = fs::File::from(args);
+        file.write_all(&bytes)?;
+        seek(&file, SeekFrom::Start(0))?;
+        let open = || pipe_with(PipeFlags::CLOEXEC);
+        Ok(Self {
+            args: file.into(),
+            go: open()?,
+            info: open()?,
+            output: open()?,
+        })
+    }
+}
