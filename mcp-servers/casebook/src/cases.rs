@@ -52,6 +52,9 @@ pub enum CaseError {
     /// What was named is not part of this investigation.
     #[error("this investigation has no {0} of that identity")]
     Unknown(&'static str),
+    /// The report holds a number without a JSON form.
+    #[error("the report holds a number that cannot be written down")]
+    Malformed,
     /// Others kept changing the case while we decided.
     #[error("the case is being changed by others; try again")]
     Contended,

@@ -57,7 +57,10 @@ impl From<CaseError> for Refusal {
     fn from(error: CaseError) -> Self {
         match error {
             CaseError::NotLive => Self::NotLive,
-            CaseError::Unknown(_) | CaseError::Contended | CaseError::Store(_) => {
+            CaseError::Unknown(_)
+            | CaseError::Malformed
+            | CaseError::Contended
+            | CaseError::Store(_) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     cause = std::error::Error::source(&error),

@@ -177,7 +177,7 @@ impl CasebookServer {
         Parameters(args): Parameters<SubmitReportArgs>,
     ) -> Result<Json<ReportAccepted>, ToolError> {
         let run = RunKey::of(&caller);
-        let accepted = self.cases.submit(run, args.report).await.map_err(told)?;
+        let accepted = self.cases.submit(run, &args.report).await.map_err(told)?;
         Ok(Json(accepted))
     }
 

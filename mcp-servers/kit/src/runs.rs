@@ -112,3 +112,93 @@ impl<R: Runs + ?Sized> Runs for Arc<R> {
         (**self).status(investigation, epoch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::BTreeMap,
+        sync::atomic::{AtomicU8, AtomicUsize, Ordering},
+    };
+
+    use chrono::DateTime;
+    use nightshift_domain::{SandboxId, TenantId};
+
+    use super::*;
+
+    const LIVE: u8 = 0;
+    const OVER: u8 = 1;
+    const DOWN: u8 = 2;
+
+    /// Answers as it is told, each time after half a second, and counts.
+    #[derive(Default)]
+    struct Slow {
+        mode: AtomicU8,
+        asked: AtomicUsize,
+    }
+
+    impl Runs for Slow {
+        fn status(
+            &self,
+            investigation: InvestigationId,
+            epoch: Epoch,
+        ) -> Pending<'_, Result<Option<RunStatus>, RunsUnavailable>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            let live = RunStatus {
+                investigation,
+                tenant: TenantId::generate(),
+                sandbox: SandboxId::generate(),
+                epoch,
+                fired_at: DateTime::UNIX_EPOCH,
+                connections: BTreeMap::new(),
+            };
+            let answer = match self.mode.load(Ordering::SeqCst) {
+                LIVE => Ok(Some(live)),
+                OVER => Ok(None),
+                _ => Err(RunsUnavailable("down".to_owned())),
+            };
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                answer
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_believed_for_two_seconds_from_the_question() {
+        let runs = CachedRuns::new(Slow::default());
+        let run = InvestigationId::generate();
+        let is_live = async |epoch| {
+            runs.status(run, Epoch(epoch))
+                .await
+                .map(|run| run.is_some())
+        };
+
+        assert_eq!(is_live(1).await, Ok(true));
+        runs.source.mode.store(OVER, Ordering::SeqCst);
+        tokio::time::advance(Duration::from_millis(1_499)).await;
+        assert_eq!(is_live(1).await, Ok(true));
+        assert_eq!(runs.source.asked.load(Ordering::SeqCst), 1);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(is_live(1).await, Ok(false));
+        assert_eq!(
+            is_live(2).await,
+            Ok(false),
+            "another epoch is another question"
+        );
+        assert_eq!(runs.source.asked.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_old_answer_does_not_stand_in_for_a_failure_and_a_failure_is_not_kept() {
+        let runs = CachedRuns::new(Slow::default());
+        let run = InvestigationId::generate();
+        let is_live = async || runs.status(run, Epoch(1)).await.map(|run| run.is_some());
+
+        assert_eq!(is_live().await, Ok(true));
+        runs.source.mode.store(DOWN, Ordering::SeqCst);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(is_live().await.is_err());
+        runs.source.mode.store(LIVE, Ordering::SeqCst);
+        assert_eq!(is_live().await, Ok(true));
+    }
+}

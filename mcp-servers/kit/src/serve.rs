@@ -143,6 +143,12 @@ impl End {
         Self(end)
     }
 
+    /// When `told` becomes true.
+    #[must_use]
+    pub const fn when(told: watch::Receiver<bool>) -> Self {
+        Self(told)
+    }
+
     /// Waits for the end.
     pub async fn came(mut self) {
         if self.0.wait_for(|asked| *asked).await.is_err() {

@@ -162,7 +162,10 @@ impl EvidenceLog for Cases {
 fn refusal(error: CaseError) -> LogRefusal {
     match error {
         CaseError::NotLive => LogRefusal::NotLive,
-        CaseError::Unknown(_) | CaseError::Contended | CaseError::Store(_) => {
+        CaseError::Unknown(_)
+        | CaseError::Malformed
+        | CaseError::Contended
+        | CaseError::Store(_) => {
             tracing::error!(error = &error as &dyn std::error::Error, "Cannot record");
             LogRefusal::Unavailable(error.to_string())
         }

@@ -22,9 +22,9 @@ impl Cases {
     pub async fn submit(
         &self,
         run: RunKey,
-        draft: ReportDraft,
+        draft: &ReportDraft,
     ) -> Result<ReportAccepted, CaseError> {
-        let draft = cleaned(draft);
+        let draft = cleaned(draft)?;
         for _ in 0..ATTEMPTS {
             match self.try_submit(run, draft.clone()).await {
                 Err(CaseError::Store(StoreError::Stale(_))) => {}
@@ -98,13 +98,9 @@ fn accepted(report: &Report) -> ReportAccepted {
 }
 
 /// People read reports in terminals and chats, so the draft's texts are cleaned as answers are.
-fn cleaned(draft: ReportDraft) -> ReportDraft {
-    serde_json::to_value(&draft)
+fn cleaned(draft: &ReportDraft) -> Result<ReportDraft, CaseError> {
+    serde_json::to_value(draft)
         .map(clean::value)
         .and_then(serde_json::from_value)
-        // A confidence without a JSON form is one that nobody should believe.
-        .unwrap_or_else(|_| ReportDraft {
-            root_cause: None,
-            ..draft
-        })
+        .map_err(|_| CaseError::Malformed)
 }

@@ -46,10 +46,16 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Ends the test unless the tool worked.
+    pub fn worked(&self) {
+        assert_ne!(self.body["result"]["isError"], json!(true), "{}", self.text);
+        assert!(self.body["result"].is_object(), "{}", self.text);
+    }
+
     /// The structured answer of a tool that worked.
     #[must_use]
     pub fn structured(&self) -> &Value {
-        assert_ne!(self.body["result"]["isError"], json!(true), "{}", self.text);
+        self.worked();
         let structured = &self.body["result"]["structuredContent"];
         assert!(structured.is_object(), "{}", self.text);
         structured

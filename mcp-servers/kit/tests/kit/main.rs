@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where a fixture breaks")]
 
 mod sample;
+mod serving;
 mod tokens;
 mod tools;
