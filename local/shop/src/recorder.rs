@@ -11,15 +11,16 @@ pub mod rule;
 mod run;
 pub mod scenario;
 pub mod sources;
+pub mod topology;
 
 use std::{fs, path::Path, time::Duration};
 
 use chrono::TimeDelta;
 
 use self::{
-    fleet::SERVICES,
     run::Run,
     scenario::{Cause, Scenario},
+    topology::SERVICES,
 };
 use crate::{
     progress::say,
@@ -127,7 +128,7 @@ pub async fn record(
         logs: collect::logs(&telemetry, window)?,
         metrics: run.metrics,
         spans: collect::spans(&telemetry, window)?,
-        topology: fleet::topology(),
+        topology: topology::topology(),
         commits: run.history.commits().to_vec(),
         files: run.history.files(),
         deploys: run.deploys,

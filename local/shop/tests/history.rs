@@ -2,9 +2,9 @@
 
 use chrono::DateTime;
 use nightshift_shop::recorder::{
-    fleet::SERVICES,
     history::{Edit, History, HistoryError, Plan},
     scenario::{Action, Cause, SCENARIOS},
+    topology::SERVICES,
 };
 
 fn noon() -> DateTime<chrono::Utc> {

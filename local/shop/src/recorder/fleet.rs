@@ -12,33 +12,14 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
-use super::http::{Http, HttpError};
+use super::{
+    http::{Http, HttpError},
+    topology::SERVICES,
+};
 use crate::{
     postgres::{Cluster, ClusterError},
-    recording::{Edge, Node, Topology},
     stock_list,
 };
-
-/// Our own services, each before those that call it.
-pub const SERVICES: [&str; 5] = [
-    "inventory",
-    "payment",
-    "recommendation",
-    "checkout",
-    "frontend",
-];
-
-/// Who calls whom.
-const CALLS: [(&str, &str); 8] = [
-    ("frontend", "checkout"),
-    ("frontend", "recommendation"),
-    ("frontend", "inventory"),
-    ("checkout", "inventory"),
-    ("checkout", "payment"),
-    ("recommendation", "inventory"),
-    ("payment", "acmepay"),
-    ("inventory", "inventory-db"),
-];
 
 /// Why the shop does not run.
 #[derive(Debug, thiserror::Error)]
@@ -301,26 +282,6 @@ impl Fleet {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         false
-    }
-}
-
-/// The call graph, as the recording holds it.
-#[must_use]
-pub fn topology() -> Topology {
-    let node = |name: &str, kind: &str| Node {
-        name: name.to_owned(),
-        kind: kind.to_owned(),
-    };
-    let mut services: Vec<Node> = SERVICES.iter().map(|name| node(name, "service")).collect();
-    services.push(node("inventory-db", "database"));
-    services.push(node("acmepay", "external"));
-    let edges = CALLS.iter().map(|(from, to)| Edge {
-        from: (*from).into(),
-        to: (*to).into(),
-    });
-    Topology {
-        services,
-        edges: edges.collect(),
     }
 }
 

@@ -8,10 +8,11 @@ use tokio_postgres::Client;
 
 use super::{
     Pace, alert, collect, database,
-    fleet::{Fleet, Release, SERVICES},
+    fleet::{Fleet, Release},
     history::History,
     rule::Evaluation,
     scenario::{Action, Scenario},
+    topology::SERVICES,
 };
 use crate::{
     clock,
