@@ -1,0 +1,73 @@
+//! Dead letters: steps that failed too often and wait for a person.
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use nightshift_lambda::Problem;
+use nightshift_store::views::DeadLetterRow;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::OfTenant;
+use crate::{
+    ApiState,
+    extract::Asked,
+    page::{Page, Paging},
+    refusal::Refusal,
+};
+
+/// A step that was given up.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct DeadLetter {
+    /// Its place in the outbox.
+    id: i64,
+    /// Which step: `dispatch`, `provision`, …
+    kind: String,
+    /// The pool or tenant in whose queue it was.
+    group_key: String,
+    /// The step as it was written.
+    #[schema(value_type = Object)]
+    payload: Value,
+    /// How often it was tried.
+    attempts: i32,
+    /// When it was written.
+    created_at: DateTime<Utc>,
+    /// When it was given up.
+    dead_at: DateTime<Utc>,
+    /// What happened the last time.
+    last_error: Option<String>,
+}
+
+/// Lists steps that were given up.
+#[utoipa::path(get, path = "/v1/dead-letters", tag = "platform",
+    params(Paging, OfTenant),
+    responses(
+        (status = 200, description = "A page", body = Page<DeadLetter>),
+        (status = 400, description = "A bad cursor, limit or filter", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 401, description = "No token", body = Problem,
+         content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Asked(paging): Asked<Paging>,
+    Asked(OfTenant { tenant }): Asked<OfTenant>,
+) -> Result<Json<Page<DeadLetter>>, Refusal> {
+    let part = paging.part()?;
+    let rows = state.store.view_dead_letters(tenant, part).await?;
+    Ok(Json(paging.page(rows, |row| row.id)?))
+}
+
+impl From<DeadLetterRow> for DeadLetter {
+    fn from(row: DeadLetterRow) -> Self {
+        Self {
+            id: row.id,
+            kind: row.kind,
+            group_key: row.group_key,
+            payload: row.payload,
+            attempts: row.attempts,
+            created_at: row.created_at,
+            dead_at: row.dead_at,
+            last_error: row.last_error,
+        }
+    }
+}
