@@ -1,0 +1,157 @@
+//! A running stack.
+
+use anyhow::{Context, Result};
+use nightshift_postgres::Cluster;
+use nightshift_store::Store;
+
+use super::{
+    children::Children,
+    control::{self, Control},
+    ending, image,
+    lock::Lock,
+    plan::{Choices, Plans},
+    ports::Ports,
+    secrets::StackSecrets,
+    seed,
+};
+use crate::{
+    api,
+    checkout::Checkout,
+    say,
+    stack_file::{EndpointAddress, McpServers, StackFile},
+};
+
+/// Connections of the control plane to the database.
+const CONNECTIONS: u32 = 24;
+
+/// How large a stack is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Sandboxes kept ready.
+    pub ready: i32,
+    /// Sandboxes at once, whatever their state.
+    pub most: i32,
+    /// How long a reported sandbox is kept for follow-ups, in seconds.
+    pub rest_seconds: u32,
+}
+
+/// A running stack. End it; one that is dropped leaves its end to the next start.
+#[derive(Debug)]
+pub struct Stack {
+    checkout: Checkout,
+    file: StackFile,
+    control: Control,
+    children: Children,
+    _lock: Lock,
+}
+
+impl Stack {
+    /// Starts everything and waits until each part serves.
+    pub async fn start(checkout: &Checkout, size: Size) -> Result<Self> {
+        let lock = Lock::take(checkout)?;
+        let image = image::build(checkout).await?;
+        let database = postgres(checkout, |cluster| Ok(cluster.start()?.url)).await?;
+        let secrets = StackSecrets::open(checkout)?;
+        let ports = Ports::choose(checkout)?;
+        let store = Store::connect(&database, CONNECTIONS)
+            .await
+            .context("the private PostgreSQL does not answer; its log is in .local/pg")?;
+        store
+            .migrate()
+            .await
+            .context("the schema could not be brought up to date")?;
+        let platform = control::platform(store.clone(), &ports, &secrets)?;
+        let now = platform.clock.now();
+        seed::seed(&store, &secrets, &image.reference, size, now).await?;
+        let mut control = Control::open(checkout, platform, &ports, &secrets).await?;
+        let plans = Plans {
+            checkout,
+            ports: &ports,
+            secrets: &secrets,
+            choices: &Choices::from_env(),
+            database: &database,
+            images: image.folder,
+            rest_seconds: size.rest_seconds,
+        };
+        let children = Children::start(plans.programs()?, &api::http()?).await?;
+        control.begin(&ports, &secrets).await?;
+        let file = stack_file(&ports, &secrets, database)?;
+        file.write(&StackFile::path(checkout)?)?;
+        Ok(Self {
+            checkout: checkout.clone(),
+            file,
+            control,
+            children,
+            _lock: lock,
+        })
+    }
+
+    /// Where everything is.
+    #[must_use]
+    pub const fn file(&self) -> &StackFile {
+        &self.file
+    }
+
+    /// Ends everything in order. Unfinished investigations are named; they go on at the next start.
+    pub async fn end(mut self) -> Result<()> {
+        self.control.refuse_alerts();
+        self.control.stop_engine().await;
+        if let Err(error) = ending::clear(&self.control.platform).await {
+            say(&format!(
+                "some sandboxes are left to the next start: {error:#}"
+            ));
+        }
+        for id in ending::unfinished(&self.control.platform)
+            .await
+            .unwrap_or_default()
+        {
+            say(&format!(
+                "{id} is not finished; it goes on at the next start"
+            ));
+        }
+        self.children.end().await;
+        self.control.close().await;
+        postgres(&self.checkout, |cluster| Ok(cluster.stop()?)).await?;
+        std::fs::remove_file(StackFile::path(&self.checkout)?)
+            .context("cannot remove .local/stack.json")
+    }
+}
+
+/// Does something with the private cluster on a thread that may block. Whoever holds the stack's
+/// lock may stop the cluster, whoever started it: a killed stack leaves its cluster running.
+async fn postgres<T: Send + 'static>(
+    checkout: &Checkout,
+    act: impl FnOnce(&Cluster) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let local = checkout.local()?;
+    tokio::task::spawn_blocking(move || act(&Cluster::locate(&local, "pg")?)).await?
+}
+
+fn stack_file(ports: &Ports, secrets: &StackSecrets, database: String) -> Result<StackFile> {
+    let intake = ports.url("intake");
+    let endpoints = seed::SOURCES.map(|source| -> Result<EndpointAddress> {
+        let path = secrets.of(&format!("address/{source}"))?;
+        Ok(EndpointAddress {
+            source: source.to_owned(),
+            url: format!("{intake}/v1/hooks/{path}"),
+            secret: secrets.of(&format!("webhook/{source}"))?.to_owned(),
+        })
+    });
+    let mcp = |name: &str| format!("{}/mcp", ports.url(name));
+    Ok(StackFile {
+        intake,
+        api: ports.url("api"),
+        token: secrets.of("api/token")?.to_owned(),
+        tenant: seed::TENANT.to_owned(),
+        console: None,
+        endpoints: endpoints.into_iter().collect::<Result<_>>()?,
+        mcp: McpServers {
+            telemetry: mcp("telemetry"),
+            codebase: mcp("codebase"),
+            casebook: mcp("casebook"),
+        },
+        llm: ports.url("llm"),
+        machines: ports.url("machines"),
+        database,
+    })
+}
