@@ -77,7 +77,10 @@ impl Connections {
             .store
             .ok_or_else(|| NoConnection::Unusable("it names no `store`".to_owned()))?;
         match self.stores.get(&store) {
-            Some(found) => Ok(Arc::new(RecordingBackend::new(Arc::clone(found)))),
+            Some(found) => Ok(Arc::new(RecordingBackend::new(
+                Arc::clone(found),
+                run.fired_at,
+            ))),
             None => Err(NoConnection::UnknownStore(store)),
         }
     }

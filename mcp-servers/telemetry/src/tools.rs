@@ -159,8 +159,8 @@ impl TelemetryServer {
     }
 
     /// Ranks the series that changed most between before and after the onset: robust scores with their sign, lasting
-    /// changes before blips, each with the time at which it left its usual band. What left it first is closest to the
-    /// cause. A slow fault (a leak, a cache that runs dry) may begin long before the onset: give a wider range or an
+    /// changes before blips, and of those that certainly changed the one first that left its usual band first: it is
+    /// closest to the cause. A slow fault (a leak, a cache that runs dry) may begin long before the onset: give a wider range or an
     /// earlier onset to see it.
     #[tool(annotations(read_only_hint = true))]
     async fn rank_metric_anomalies(

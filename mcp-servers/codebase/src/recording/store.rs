@@ -20,6 +20,7 @@ use crate::backend::{BackendError, History};
 struct Manifest {
     format: u32,
     name: String,
+    alert_at: DateTime<Utc>,
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
 }
@@ -97,13 +98,16 @@ impl RecordingStore {
 
     /// The histories, the one that is about this time first, then the others, newest first.
     ///
-    /// About a time is the recording whose window holds it, else the newest that began before it,
-    /// else the oldest. Each recording is a run of its own from a fresh start, so what another one
-    /// deployed never reached the system that this one is about.
+    /// About a time is the recording whose window holds it (of several the one whose own alert is
+    /// nearest), else the newest that began before it, else the oldest. Each recording is a run of
+    /// its own from a fresh start, so what another one deployed never reached the system that this
+    /// one is about.
     pub(super) fn about(&self, at: DateTime<Utc>) -> impl Iterator<Item = &Shelved> {
         let holds = |one: &Shelved| one.manifest.starts_at <= at && at <= one.manifest.ends_at;
         let began = |one: &Shelved| one.manifest.starts_at <= at;
-        let first = self.shelf.iter().rposition(holds);
+        let first = (0..self.shelf.len())
+            .filter(|place| holds(&self.shelf[*place]))
+            .min_by_key(|place| (self.shelf[*place].manifest.alert_at - at).abs());
         let first = first
             .or_else(|| self.shelf.iter().rposition(began))
             .unwrap_or(0);

@@ -5,7 +5,7 @@ use nightshift_protocol::tools::telemetry::{MetricAnomaly, Windows};
 
 use crate::{
     series::{Derived, Quantity},
-    stats::{Sorted, number, rounded},
+    stats::{Sorted, rounded, share},
 };
 
 /// Points that a series must have before the onset to know what is usual.
@@ -22,11 +22,19 @@ const LONG_BASELINE: usize = 20;
 /// bell that is some four standard deviations.
 const BAND: f64 = 3.0;
 
+/// The next points, of which most must be out too.
+const NEXT: usize = 3;
+
 /// Following points that are looked at to tell a lasting breach from a blip.
 const FOLLOWING: usize = 8;
 
+/// From this many spreads on a change is certain. How much further a value goes depends on what it
+/// measures (a wait grows a thousandfold, a pool of twelve never), so beyond it the earlier breach
+/// counts for more.
+const CERTAIN: f64 = 15.0;
+
 /// Compares each series before and after; returns how many were compared, and those that changed,
-/// most changed first: lasting changes before blips.
+/// most changed first: lasting changes before blips, and of the certain ones the earliest.
 #[must_use]
 pub fn rank(
     series: &[Derived],
@@ -46,15 +54,14 @@ pub fn rank(
     }
     ranked.retain(|anomaly| anomaly.score.abs() >= 1.0);
     ranked.sort_by(|a, b| {
-        let key =
-            |anomaly: &MetricAnomaly| (anomaly.first_breach_at.is_none(), -anomaly.score.abs());
-        let ((blip_a, score_a), (blip_b, score_b)) = (key(a), key(b));
-        blip_a
-            .cmp(&blip_b)
-            .then(score_a.total_cmp(&score_b))
-            .then_with(|| {
-                (&a.service, &a.metric, &a.labels).cmp(&(&b.service, &b.metric, &b.labels))
-            })
+        let certainty = |anomaly: &MetricAnomaly| anomaly.score.abs().min(CERTAIN);
+        (a.first_breach_at
+            .is_none()
+            .cmp(&b.first_breach_at.is_none()))
+        .then(certainty(b).total_cmp(&certainty(a)))
+        .then(a.first_breach_at.cmp(&b.first_breach_at))
+        .then(b.score.abs().total_cmp(&a.score.abs()))
+        .then_with(|| (&a.service, &a.metric, &a.labels).cmp(&(&b.service, &b.metric, &b.labels)))
     });
     (compared, ranked)
 }
@@ -140,21 +147,28 @@ pub(super) fn usual_spread(usual: &Sorted, quantity: Quantity, step_seconds: f64
         .max(least)
 }
 
-/// The first time at which the series leaves its band and most of the following points stay out
-/// on the same side. Looks before the onset too: what moved first is closest to the cause.
+/// The first time at which the series leaves its band and stays out on the same side: for most of
+/// the next few points, so that a blip shortly before the onset is not taken for it, and for most of
+/// those that follow. Looks before the onset too: what moved first is closest to the cause.
 fn lasting_breach(distances: &[(DateTime<Utc>, f64)]) -> Option<DateTime<Utc>> {
     (0..distances.len()).find_map(|index| {
         let (at, first) = distances[index];
         if first.abs() < BAND {
             return None;
         }
-        let following = &distances[index + 1..distances.len().min(index + 1 + FOLLOWING)];
-        let out = following
-            .iter()
-            .filter(|(_, distance)| distance.abs() >= BAND && distance.signum() == first.signum())
-            .count();
-        let lasts = !following.is_empty() && number(out) >= 0.6 * number(following.len());
-        lasts.then_some(at)
+        let stays_out = |points: usize| {
+            let end = distances.len().min(index + 1 + points);
+            let following = &distances[index + 1..end];
+            let same_side = |distance: f64| {
+                distance.abs() >= BAND && distance.is_sign_positive() == first.is_sign_positive()
+            };
+            let out = following
+                .iter()
+                .filter(|(_, distance)| same_side(*distance))
+                .count();
+            !following.is_empty() && share(out, following.len()) >= 0.6
+        };
+        (stays_out(NEXT) && stays_out(FOLLOWING)).then_some(at)
     })
 }
 
@@ -165,6 +179,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
+    use crate::stats::number;
 
     const STEP: i64 = 30;
 
@@ -241,6 +256,14 @@ mod tests {
     }
 
     #[test]
+    fn a_blip_shortly_before_the_onset_is_not_the_breach() {
+        let shift = one(series("m", GAUGE, |i| {
+            10.0 + noise(i, 4.0) + if i >= 50 || i == 47 { 40.0 } else { 0.0 }
+        }));
+        assert_eq!(shift.first_breach_at, Some(at(50)));
+    }
+
+    #[test]
     fn a_lasting_change_comes_before_a_higher_blip() {
         let blip = series("blip", GAUGE, |i| {
             if i == 55 { 900.0 } else { 10.0 + noise(i, 1.0) }
@@ -254,6 +277,36 @@ mod tests {
         assert_eq!(ranked[1].metric, "blip");
         assert!(ranked[1].score > ranked[0].score);
         assert_eq!(ranked[1].first_breach_at, None);
+    }
+
+    #[test]
+    fn of_two_certain_changes_the_earlier_comes_first() {
+        let late = series("late", GAUGE, |i| {
+            10.0 + noise(i, 1.0) + if i < 54 { 0.0 } else { 9e5 }
+        });
+        let early = series("early", GAUGE, |i| {
+            10.0 + noise(i, 2.0) + if i < 50 { 0.0 } else { 90.0 }
+        });
+        let slight = series("slight", GAUGE, |i| {
+            10.0 + noise(i, 3.0) + if i < 48 { 0.0 } else { 9.0 }
+        });
+        let (_, ranked) = rank(&[late, slight, early], &windows(), 30.0);
+        let names: Vec<&str> = ranked.iter().map(|one| one.metric.as_str()).collect();
+        assert_eq!(names, ["early", "late", "slight"]);
+    }
+
+    #[test]
+    fn what_grows_all_the_time_is_no_anomaly() {
+        let steady = series("rows", Quantity::Gauge { whole: true }, |i| {
+            1000.0 + 7.0 * number(i)
+        });
+        let (_, ranked) = rank(&[steady], &windows(), 30.0);
+        assert!(
+            ranked
+                .iter()
+                .all(|one| one.score < 3.0 && one.first_breach_at.is_none()),
+            "{ranked:?}"
+        );
     }
 
     #[test]

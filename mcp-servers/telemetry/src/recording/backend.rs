@@ -5,23 +5,27 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, Utc};
+
 use super::{loaded::Recording, store::RecordingStore};
 use crate::{
     backend::{Backend, BackendError, Pending},
     model::{Batch, Interval, LogRecord, RawSeries, Sample, SeriesKey, Span, Timed, Topology},
 };
 
-/// A store of recordings as a source of telemetry.
+/// A store of recordings as a source of telemetry about one alert.
 #[derive(Debug, Clone)]
 pub struct RecordingBackend {
     store: Arc<RecordingStore>,
+    voices: Vec<usize>,
 }
 
 impl RecordingBackend {
-    /// Answers from this store.
+    /// Answers from this store about the alert that fired then.
     #[must_use]
-    pub const fn new(store: Arc<RecordingStore>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<RecordingStore>, fired_at: DateTime<Utc>) -> Self {
+        let voices = store.voices(fired_at);
+        Self { store, voices }
     }
 
     async fn batch<T: Timed>(
@@ -30,7 +34,7 @@ impl RecordingBackend {
         records: fn(&Recording) -> &Arc<Vec<T>>,
     ) -> Result<Batch<T>, BackendError> {
         let mut batch = Batch::empty();
-        for (overlap, recording) in self.store.overlapping(interval).await? {
+        for (overlap, recording) in self.store.overlapping(&self.voices, interval).await? {
             batch.add(records(&recording), overlap);
         }
         Ok(batch)
@@ -39,7 +43,7 @@ impl RecordingBackend {
 
 impl Backend for RecordingBackend {
     fn windows(&self) -> Vec<Interval> {
-        self.store.windows()
+        self.store.windows(&self.voices)
     }
 
     fn logs(&self, interval: Interval) -> Pending<'_, Batch<LogRecord>> {
@@ -53,7 +57,7 @@ impl Backend for RecordingBackend {
     fn metrics(&self, interval: Interval) -> Pending<'_, Vec<RawSeries>> {
         Box::pin(async move {
             let mut merged: BTreeMap<Arc<SeriesKey>, Vec<Sample>> = BTreeMap::new();
-            for (overlap, recording) in self.store.overlapping(interval).await? {
+            for (overlap, recording) in self.store.overlapping(&self.voices, interval).await? {
                 for series in &recording.series {
                     let samples = &series.samples;
                     let from = samples.partition_point(|sample| sample.at < overlap.from);
@@ -75,7 +79,7 @@ impl Backend for RecordingBackend {
         Box::pin(async move {
             let mut services = BTreeMap::new();
             let mut edges = BTreeSet::new();
-            for (_, recording) in self.store.overlapping(interval).await? {
+            for (_, recording) in self.store.overlapping(&self.voices, interval).await? {
                 services.extend(recording.topology.services.clone());
                 edges.extend(recording.topology.edges.iter().cloned());
             }

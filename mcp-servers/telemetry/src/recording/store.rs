@@ -121,10 +121,36 @@ impl RecordingStore {
         self.shelf.iter().map(|shelved| &shelved.manifest)
     }
 
-    /// The stretches of time that recordings cover, oldest first.
+    /// The recordings that speak about an alert, by their place on the shelf: for each stretch of
+    /// time one.
+    ///
+    /// Recordings whose windows overlap are different runs of a system: mixed, they would tell
+    /// two stories about the same minute. Of those, the one whose own alert is nearest speaks.
     #[must_use]
-    pub fn windows(&self) -> Vec<Interval> {
-        self.shelf.iter().map(Shelved::window).collect()
+    pub fn voices(&self, about: DateTime<Utc>) -> Vec<usize> {
+        let mut nearest: Vec<usize> = (0..self.shelf.len()).collect();
+        nearest.sort_by_key(|place| (self.shelf[*place].manifest.alert_at - about).abs());
+        let mut voices: Vec<usize> = Vec::new();
+        for place in nearest {
+            let window = self.shelf[place].window();
+            if !voices
+                .iter()
+                .any(|other| self.shelf[*other].window().overlap(&window).is_some())
+            {
+                voices.push(place);
+            }
+        }
+        voices.sort_unstable();
+        voices
+    }
+
+    /// The stretches of time that these recordings cover.
+    #[must_use]
+    pub fn windows(&self, voices: &[usize]) -> Vec<Interval> {
+        voices
+            .iter()
+            .map(|place| self.shelf[*place].window())
+            .collect()
     }
 
     /// Loads recordings, newest first, while there is room, so that the first question need not wait.
@@ -141,15 +167,16 @@ impl RecordingStore {
         }
     }
 
-    /// The recordings whose window overlaps the interval, oldest first, each with the overlap.
+    /// Those of these recordings whose window overlaps the interval, each with the overlap.
     pub async fn overlapping(
         &self,
+        voices: &[usize],
         interval: Interval,
     ) -> Result<Vec<(Interval, Arc<Recording>)>, BackendError> {
         let mut found = Vec::new();
-        for (place, shelved) in self.shelf.iter().enumerate() {
-            if let Some(overlap) = shelved.window().overlap(&interval) {
-                found.push((overlap, self.load(place).await?));
+        for place in voices {
+            if let Some(overlap) = self.shelf[*place].window().overlap(&interval) {
+                found.push((overlap, self.load(*place).await?));
             }
         }
         Ok(found)

@@ -74,7 +74,7 @@ impl Miner {
         {
             for (kept, word) in self.templates[template].iter_mut().zip(&words) {
                 if kept != word {
-                    WILDCARD.clone_into(kept);
+                    *kept = common(kept, word);
                 }
             }
             return template;
@@ -87,6 +87,9 @@ impl Miner {
 
     fn group(&mut self, words: &[&str]) -> (usize, Vec<String>) {
         let leading = words.iter().take(LEADING_WORDS).map(|word| {
+            if let Some(parent) = parent(word) {
+                return common_below(parent);
+            }
             // A leading word with a digit in it is most likely a name that varies.
             let varies = word.contains(WILDCARD) || word.bytes().any(|b| b.is_ascii_digit());
             if varies {
@@ -113,12 +116,33 @@ fn likeness(template: &[String], words: &[&str]) -> f64 {
     if words.is_empty() {
         return 1.0;
     }
+    let alike = |kept: &str, word: &str| {
+        kept == word || parent(kept).is_some_and(|above| Some(above) == parent(word))
+    };
     let same = template
         .iter()
         .zip(words)
-        .filter(|(kept, word)| kept == *word)
+        .filter(|(kept, word)| alike(kept, word))
         .count();
     crate::stats::share(same, words.len())
+}
+
+/// What two different words have in common: the path above them, or nothing.
+fn common(kept: &str, word: &str) -> String {
+    match (parent(kept), parent(word)) {
+        (Some(one), Some(other)) if one == other => common_below(one),
+        _ => WILDCARD.to_owned(),
+    }
+}
+
+/// The path above a path's last part; `None` for what is no path, or has one part only.
+fn parent(word: &str) -> Option<&str> {
+    let (above, last) = word.rsplit_once('/')?;
+    (word.starts_with('/') && !above.is_empty() && !last.is_empty()).then_some(above)
+}
+
+fn common_below(parent: &str) -> String {
+    format!("{parent}/{WILDCARD}")
 }
 
 #[cfg(test)]
@@ -148,6 +172,23 @@ mod tests {
         assert_ne!(started, failed);
         assert_ne!(started, other);
         assert_eq!(miner.text(started), "order <*> started");
+    }
+
+    #[test]
+    fn paths_keep_what_they_have_in_common() {
+        let mut miner = Miner::default();
+        let office = miner.learn("GET /browse/office answered 503 in 2003 ms");
+        let kitchen = miner.learn("GET /browse/kitchen answered 200 in 7 ms");
+        let product = miner.learn("GET /products/1042 answered 503 in 2001 ms");
+        let list = miner.learn("GET /products answered 503 in 2001 ms");
+
+        assert_eq!(office, kitchen);
+        assert_eq!(miner.text(office), "GET /browse/<*> answered <*> in <*> ms");
+        assert_eq!(
+            miner.text(product),
+            "GET /products/<*> answered <*> in <*> ms"
+        );
+        assert_eq!(miner.text(list), "GET /products answered <*> in <*> ms");
     }
 
     #[test]
