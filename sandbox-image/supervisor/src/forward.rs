@@ -1,0 +1,293 @@
+//! Passes the harness's requests on to the servers, with the token that the harness does not have.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, request::Parts};
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::{Body as _, Incoming};
+use nightshift_domain::scope::Audience;
+use nightshift_protocol::brief::Endpoints;
+use tokio::sync::mpsc;
+
+use crate::{
+    http_client::{Body, HttpClient},
+    log::causes,
+    renewal::Renewal,
+    session::SessionError,
+    tokens::Generation,
+};
+
+/// Bodies up to this size are kept until the answer is there, so that the request can be repeated
+/// with a fresh token. Larger ones are passed on as they arrive.
+const KEEP_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Headers that are about one connection, not about the request.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Which host names the harness may reach, and whose token each gets.
+#[derive(Debug, Clone, Default)]
+pub struct Routes {
+    hosts: HashMap<String, Audience>,
+}
+
+impl Routes {
+    /// The hosts of a brief's endpoints. One that is no URL gets no route.
+    #[must_use]
+    pub fn of(endpoints: &Endpoints) -> Self {
+        let hosts = [
+            (&endpoints.telemetry, Audience::Telemetry),
+            (&endpoints.codebase, Audience::Codebase),
+            (&endpoints.casebook, Audience::Casebook),
+            (&endpoints.llm, Audience::Llm),
+        ];
+        let host = |url: &str| {
+            Some(
+                url.parse::<Uri>()
+                    .ok()?
+                    .authority()?
+                    .as_str()
+                    .to_lowercase(),
+            )
+        };
+        Self {
+            hosts: hosts
+                .into_iter()
+                .filter_map(|(url, audience)| Some((host(url)?, audience)))
+                .collect(),
+        }
+    }
+
+    /// Whose token a request to this host gets.
+    #[must_use]
+    pub fn audience(&self, host: &str) -> Option<Audience> {
+        self.hosts.get(&host.to_lowercase()).copied()
+    }
+}
+
+/// The way out for the harness.
+pub struct Forwarder {
+    upstream: HttpClient,
+    renewal: Arc<Renewal>,
+    over: mpsc::Sender<SessionError>,
+}
+
+/// A body that either came from a server or was made here.
+pub type AnswerBody = Either<Incoming, Full<Bytes>>;
+
+impl Forwarder {
+    /// Passes requests on through `upstream`. What ends the run is sent to `over`.
+    #[must_use]
+    pub const fn new(
+        upstream: HttpClient,
+        renewal: Arc<Renewal>,
+        over: mpsc::Sender<SessionError>,
+    ) -> Self {
+        Self {
+            upstream,
+            renewal,
+            over,
+        }
+    }
+
+    /// Passes one request on, with the token for `audience` in place of any credential it carries.
+    /// A refused token is renewed and the request repeated once, where its body is still at hand.
+    pub async fn forward(
+        &self,
+        host: &str,
+        audience: Audience,
+        request: Request<Incoming>,
+    ) -> Response<AnswerBody> {
+        let (parts, incoming) = request.into_parts();
+        let answer = if incoming
+            .size_hint()
+            .exact()
+            .is_some_and(|size| size <= KEEP_BYTES)
+        {
+            match incoming.collect().await {
+                Ok(whole) => self.insist(&parts, host, audience, &whole.to_bytes()).await,
+                Err(_) => Err(problem(StatusCode::BAD_REQUEST, "the body did not arrive")),
+            }
+        } else {
+            let once = self
+                .attempt(&parts, host, audience, Either::Right(incoming))
+                .await;
+            once.map(|(answer, _)| answer)
+        };
+        answer.map_or_else(|refusal| refusal, pass_back)
+    }
+
+    async fn insist(
+        &self,
+        parts: &Parts,
+        host: &str,
+        audience: Audience,
+        body: &Bytes,
+    ) -> Result<Response<Incoming>, Response<AnswerBody>> {
+        let whole = || Either::Left(Full::new(body.clone()));
+        let (answer, generation) = self.attempt(parts, host, audience, whole()).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED || !self.renewed(generation).await {
+            return Ok(answer);
+        }
+        let (answer, _) = self.attempt(parts, host, audience, whole()).await?;
+        Ok(answer)
+    }
+
+    async fn attempt(
+        &self,
+        parts: &Parts,
+        host: &str,
+        audience: Audience,
+        body: Body,
+    ) -> Result<(Response<Incoming>, Generation), Response<AnswerBody>> {
+        let Some((token, generation)) = self.renewal.tokens().authorization(audience) else {
+            return Err(problem(
+                StatusCode::UNAUTHORIZED,
+                "there is no token for this server",
+            ));
+        };
+        let mut outgoing = rewrite(parts, host, body)
+            .map_err(|_| problem(StatusCode::BAD_REQUEST, "the request has no proper path"))?;
+        outgoing.headers_mut().insert(header::AUTHORIZATION, token);
+        match self.upstream.send(outgoing).await {
+            Ok(answer) => Ok((answer, generation)),
+            Err(error) => {
+                tracing::warn!(host, error = causes(&error), "A server did not answer");
+                Err(problem(
+                    StatusCode::BAD_GATEWAY,
+                    "the server did not answer",
+                ))
+            }
+        }
+    }
+
+    /// Whether there are fresh tokens after the ones of `refused` were refused.
+    async fn renewed(&self, refused: Generation) -> bool {
+        match self.renewal.renew(refused).await {
+            Ok(()) => true,
+            Err(error @ SessionError::Unreachable { .. }) => {
+                tracing::warn!(error = %error, "Could not renew the run tokens");
+                false
+            }
+            Err(error) => {
+                // Only the first reason counts; a full channel already holds one.
+                let _ = self.over.try_send(error);
+                false
+            }
+        }
+    }
+}
+
+/// The same request for the server: no header of the caller's connection, no credential of the
+/// caller's own, and the host that was checked.
+fn rewrite(parts: &Parts, host: &str, body: Body) -> Result<Request<Body>, http::Error> {
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut request = Request::builder()
+        .method(parts.method.clone())
+        .uri(format!("http://{host}{path}"))
+        .body(body)?;
+    *request.headers_mut() = without_hop_by_hop(&parts.headers);
+    for credential in [header::AUTHORIZATION, header::COOKIE, header::HOST] {
+        request.headers_mut().remove(credential);
+    }
+    request.headers_mut().remove("x-api-key");
+    Ok(request)
+}
+
+fn without_hop_by_hop(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    // `Connection` names further headers that are about the connection only.
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|names| names.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in HOP_BY_HOP.iter().chain(&named) {
+        kept.remove(name);
+    }
+    kept.remove("keep-alive");
+    kept
+}
+
+fn pass_back(answer: Response<Incoming>) -> Response<AnswerBody> {
+    let (mut parts, body) = answer.into_parts();
+    parts.headers = without_hop_by_hop(&parts.headers);
+    Response::from_parts(parts, Either::Left(body))
+}
+
+/// A refusal of our own: RFC 9457 problem details.
+#[must_use]
+pub fn problem(status: StatusCode, detail: &str) -> Response<AnswerBody> {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": detail,
+    });
+    json(status, "application/problem+json", &body)
+}
+
+/// An answer of our own.
+#[must_use]
+pub fn json(status: StatusCode, kind: &str, body: &serde_json::Value) -> Response<AnswerBody> {
+    let mut answer = Response::new(Either::Right(Full::new(Bytes::from(body.to_string()))));
+    *answer.status_mut() = status;
+    if let Ok(kind) = kind.parse() {
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_goes_out_without_the_callers_credentials_and_connection() {
+        let (parts, ()) = Request::post("http://evil.example/mcp?a=b")
+            .header("Authorization", "Bearer mine")
+            .header("x-api-key", "mine")
+            .header("Cookie", "mine")
+            .header("Host", "evil.example")
+            .header("Connection", "close, X-Private")
+            .header("X-Private", "1")
+            .header("Mcp-Method", "tools/call")
+            .body(())
+            .unwrap()
+            .into_parts();
+        let out = rewrite(&parts, "llm.example", Either::Left(Full::default())).unwrap();
+        assert_eq!(out.uri(), "http://llm.example/mcp?a=b");
+        let left: Vec<_> = out.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["mcp-method"]);
+    }
+
+    #[test]
+    fn only_the_hosts_of_the_brief_have_a_route() {
+        let routes = Routes::of(&Endpoints {
+            telemetry: "http://telemetry.example/mcp".to_owned(),
+            codebase: "http://codebase.example:8080/mcp".to_owned(),
+            casebook: "not a url".to_owned(),
+            llm: "http://llm.example".to_owned(),
+        });
+        assert_eq!(
+            routes.audience("Telemetry.example"),
+            Some(Audience::Telemetry)
+        );
+        assert_eq!(
+            routes.audience("codebase.example:8080"),
+            Some(Audience::Codebase)
+        );
+        assert_eq!(routes.audience("codebase.example"), None);
+        assert_eq!(routes.audience("session.example"), None);
+    }
+}

@@ -1,0 +1,11 @@
+//! The supervisor as a process, against a platform and a gateway that insist on their protocols.
+//! As root it has user ids for harness and agent, as in a sandbox; as an ordinary user it has one.
+
+mod attesting;
+mod isolation;
+mod platform;
+mod probe;
+mod sandboxed;
+mod shelling;
+mod tokens;
+mod world;
