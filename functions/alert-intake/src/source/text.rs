@@ -38,21 +38,22 @@ pub(super) fn link_at(body: &Value, pointers: &[&str]) -> Option<String> {
     (link.starts_with("https://") || link.starts_with("http://")).then_some(link)
 }
 
-/// As many of `fields` as fit, in their order; says `"cut": true` where some did not.
+/// Those of `fields` that fit, in their order; says `"cut": true` where one did not.
 pub(super) fn bounded(fields: Map<String, Value>) -> Value {
     let mut kept = Map::new();
-    let mut size = 0;
+    let mut room = MAX_DETAILS_BYTES;
     let mut cut = false;
     for (name, value) in fields {
         if value.is_null() {
             continue;
         }
         let value = storable(value);
-        size += name.len() + value.to_string().len() + 4;
-        if size > MAX_DETAILS_BYTES {
+        let size = name.len() + value.to_string().len() + 4;
+        if size > room {
             cut = true;
-            break;
+            continue;
         }
+        room -= size;
         kept.insert(name.replace('\0', "\u{fffd}"), value);
     }
     if cut {
@@ -111,10 +112,14 @@ mod tests {
 
     #[test]
     fn details_stay_below_their_limit_and_can_be_stored() {
-        let Value::Object(fields) = json!({"a": "x\u{0}y", "b": "z".repeat(20_000), "n": null})
+        let Value::Object(fields) =
+            json!({"a": "x\u{0}y", "b": "z".repeat(20_000), "c": 7, "n": null})
         else {
             unreachable!()
         };
-        assert_eq!(bounded(fields), json!({"a": "x\u{fffd}y", "cut": true}));
+        assert_eq!(
+            bounded(fields),
+            json!({"a": "x\u{fffd}y", "c": 7, "cut": true})
+        );
     }
 }

@@ -187,4 +187,37 @@ mod tests {
             assert_eq!(algorithm_of(key.clone()), None, "{key}");
         }
     }
+
+    // Made with openssl: `genrsa 2048`, and `dgst -sha256 -sign` over the first two parts.
+    const RSA_MODULUS: &str = concat!(
+        "m_F93vfYAqbo_8hjJkExprkuwwjveE-UjGoIOyDvfE1UU31jUSUpy1eXMIlcCqpk5E49SZv9U-",
+        "Z4hqMK09R4jAea-d30uJqGRFhGykmQAeVDEkap__ZlZdGug1PyNW-",
+        "WoLeQR2qWTBZFtod7A-QN8R1Dk4S5RS5j6ov9UWFAaMMmuYUkrvev5H0TvHxRojVZGpJ-txjszkxGDZikwUv",
+        "fuMta2yfjwscRvp5L4pV4PTVSSHNj_ObJJoCoiGeHAGnedn5WOtuveTEWT4TvRSiv8IdXy2OQfJ5IemRrXfJ",
+        "trsaaBE9zuXNZAWdkSaFIfLzubqkWrIk3o8JZ0DR3nv4RNQ",
+    );
+    const RSA_SIGNED: &str = concat!(
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InIifQ.eyJqdGkiOiJvbmUifQ.ekLQwT6b3tdXAwka49oPiWju8-",
+        "Tc0rx64-_zVY-w6U2ugVWEP_kpHRoOuR1RG1_Bi4z2Bei1meVTXu74Fg-hY5hcUptGQk6nAKyqOdSEMLYSFx",
+        "xhdXMN8Ep3TeEFI55xAAV6IcfWISYoeftZi3zRuZscldO9HjncqnNS4F5bcJdX3sdTSeU23SNmGMr4N5EVcs",
+        "gzh8KZaVb3Iib2IHF59IQJ85jvkJrBYac7Vw3qCAlGoKUdfHFNsJV6z3pW-",
+        "tEdHiKPVlHjFnqxjvYtOhDiA0fRQaxzZbRFGeWphW2vOkbQd65yJcDVOPU-",
+        "OzVae7_dqCNU4fenUGthSJByfLXbog",
+    );
+
+    #[test]
+    fn an_issuer_that_signs_with_rsa_is_understood() {
+        let jwk = json!({"kty": "RSA", "kid": "r", "n": RSA_MODULUS, "e": "AQAB", "alg": "RS256"});
+        let (_, key) = usable(&serde_json::from_value(jwk).unwrap()).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(key.algorithm);
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        let decode = |token: &str| jsonwebtoken::decode::<Value>(token, &key.decoding, &validation);
+
+        assert_eq!(decode(RSA_SIGNED).unwrap().claims, json!({"jti": "one"}));
+        // The claims of another identity under the same signature.
+        let forged = RSA_SIGNED.replace("eyJqdGkiOiJvbmUifQ", "eyJqdGkiOiJ0d28ifQ");
+        assert_ne!(forged, RSA_SIGNED);
+        assert!(decode(&forged).is_err());
+    }
 }
