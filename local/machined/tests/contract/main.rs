@@ -1,0 +1,14 @@
+//! What machined promises, tried over HTTP with real sandboxes.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod durability;
+mod faults;
+mod gateway;
+mod identity;
+mod isolation;
+mod lists;
+mod ordinary_user;
+mod refusals;
+mod states;
+mod world;
