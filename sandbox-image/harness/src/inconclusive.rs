@@ -18,24 +18,21 @@ pub fn report(session: &Session, why: &str) -> ReportDraft {
             Block::Text { .. } | Block::ToolResult { .. } => {}
         }
     }
-    let looked_at = match calls.is_empty() {
-        true => "No tool was called.".to_owned(),
-        false => {
-            let list: Vec<_> = calls
-                .iter()
-                .map(|(name, n)| format!("{name} ({n})"))
-                .collect();
-            format!("Tools called: {}.", list.join(", "))
-        }
+    let looked_at = if calls.is_empty() {
+        "No tool was called.".to_owned()
+    } else {
+        let list: Vec<_> = calls
+            .iter()
+            .map(|(name, n)| format!("{name} ({n})"))
+            .collect();
+        format!("Tools called: {}.", list.join(", "))
     };
     let evidence: Vec<_> = session.evidence.values().copied().collect();
-    let findings = match evidence.is_empty() {
-        true => Vec::new(),
-        false => vec![Finding {
-            claim: format!("{looked_at} Their answers are recorded; nobody drew a conclusion."),
-            evidence: evidence.clone(),
-        }],
-    };
+    let mut findings = Vec::new();
+    if !evidence.is_empty() {
+        let claim = format!("{looked_at} Their answers are recorded; nobody drew a conclusion.");
+        findings.push(Finding { claim, evidence });
+    }
     ReportDraft {
         summary: format!("The agent ended without a report: {why}. {looked_at}"),
         root_cause: None,

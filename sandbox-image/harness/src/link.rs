@@ -13,7 +13,7 @@ use rmcp::{
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+const CALL_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The server could not be reached, or does not speak our protocol.
 #[derive(Debug, thiserror::Error)]

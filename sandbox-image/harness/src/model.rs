@@ -8,7 +8,7 @@ use nightshift_protocol::messages::{ErrorAnswer, MessagesAnswer, MessagesRequest
 use crate::socket::{Answer, Socket};
 
 const LIMIT_BYTES: usize = 16 * 1024 * 1024;
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_mins(10);
 const API_VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
 /// The model gave no answer.
@@ -155,9 +155,10 @@ fn judge(answer: &Answer) -> Attempt {
     }
     let too_long = status == StatusCode::PAYLOAD_TOO_LARGE
         || (status == StatusCode::BAD_REQUEST && detail.contains("too long"));
-    Attempt::Final(match too_long {
-        true => ModelError::TooLong,
-        false => ModelError::Refused { status, detail },
+    Attempt::Final(if too_long {
+        ModelError::TooLong
+    } else {
+        ModelError::Refused { status, detail }
     })
 }
 
@@ -170,4 +171,54 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, headers: &[(&'static str, &str)], message: &str) -> Attempt {
+        let body =
+            serde_json::json!({ "type": "error", "error": { "type": "x", "message": message } });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+        judge(&Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: headers.collect(),
+            body: body.to_string().into(),
+        })
+    }
+
+    #[test]
+    fn what_a_busy_server_asks_for_is_heard() {
+        let Attempt::Again { wanted_pause, .. } = judged(429, &[("retry-after", "7")], "") else {
+            panic!("expected another attempt");
+        };
+        assert_eq!(wanted_pause, Some(Duration::from_secs(7)));
+        assert!(matches!(
+            judged(529, &[], ""),
+            Attempt::Again {
+                wanted_pause: None,
+                ..
+            }
+        ));
+        assert!(matches!(
+            judged(500, &[("x-should-retry", "false")], ""),
+            Attempt::Final(ModelError::Refused { .. })
+        ));
+    }
+
+    #[test]
+    fn only_a_conversation_that_is_too_long_is_called_that() {
+        let too_long = "prompt is too long: 5 tokens > 4 maximum";
+        assert!(matches!(
+            judged(400, &[], too_long),
+            Attempt::Final(ModelError::TooLong)
+        ));
+        assert!(matches!(
+            judged(400, &[], "bad"),
+            Attempt::Final(ModelError::Refused { .. })
+        ));
+    }
 }

@@ -75,7 +75,7 @@ impl Server {
         if let Some(link) = &*link {
             return Ok(Arc::clone(link));
         }
-        let made = Arc::new(Link::connect(&self.socket, &self.url).await?);
+        let made = Arc::new(Box::pin(Link::connect(&self.socket, &self.url)).await?);
         *link = Some(Arc::clone(&made));
         Ok(made)
     }

@@ -114,9 +114,7 @@ impl Session {
         let left = most_requests.saturating_sub(self.requests);
         if left <= LAST_REQUESTS && !self.report_submitted {
             content.push(Block::Text {
-                text: format!(
-                    "You have {left} requests left. Submit the report now, with what you know."
-                ),
+                text: format!("Requests left: {left}. Submit the report now, with what you know."),
             });
         }
         self.messages.push(Message {

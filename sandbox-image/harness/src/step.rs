@@ -49,9 +49,10 @@ pub fn next(session: &Session, most_requests: u32) -> Next {
         return Next::GiveUp("the session is empty");
     };
     if last.role == Role::User {
-        return match session.requests < most_requests {
-            true => Next::Ask,
-            false => Next::GiveUp("the limit of model requests is reached"),
+        return if session.requests < most_requests {
+            Next::Ask
+        } else {
+            Next::GiveUp("the limit of model requests is reached")
         };
     }
     let calls = calls(&session.messages);

@@ -146,10 +146,10 @@ impl<'a> Toolbox<'a> {
         let Some((server, tool)) = found else {
             return Outcome::error(format!("there is no tool `{}`", call.name));
         };
-        match &call.input {
-            Value::Object(arguments) => server.call(tool, arguments.clone()).await,
-            Value::Null => server.call(tool, serde_json::Map::new()).await,
-            _ => Outcome::error("the arguments must be an object".to_owned()),
+        match call.input.as_object() {
+            Some(arguments) => server.call(tool, arguments.clone()).await,
+            None if call.input.is_null() => server.call(tool, serde_json::Map::new()).await,
+            None => Outcome::error("the arguments must be an object".to_owned()),
         }
     }
 }

@@ -111,7 +111,7 @@ mod tests {
         ];
         assert_eq!(
             renew_after(&tokens, DateTime::UNIX_EPOCH),
-            Duration::from_secs(180)
+            Duration::from_mins(3)
         );
         let late = DateTime::UNIX_EPOCH + TimeDelta::seconds(900);
         assert_eq!(renew_after(&tokens, late), Duration::from_secs(1));

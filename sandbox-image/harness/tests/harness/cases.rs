@@ -261,7 +261,7 @@ async fn the_limit_of_requests_ends_in_a_report_and_is_announced() {
         .last()
         .cloned()
         .unwrap();
-    assert!(format!("{:?}", last.messages.last()).contains("You have 1 requests left"));
+    assert!(format!("{:?}", last.messages.last()).contains("Requests left: 1."));
     let summary = world.reports()[0]["summary"].as_str().unwrap().to_owned();
     assert!(summary.contains("limit of model requests"), "{summary}");
 }

@@ -1,6 +1,8 @@
 //! The supervisor as a process, against a platform and a gateway that insist on their protocols.
 //! As root it has user ids for harness and agent, as in a sandbox; as an ordinary user it has one.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod attesting;
 mod isolation;
 mod platform;

@@ -211,9 +211,10 @@ impl Platform {
             .map(|token| format!("Bearer {token}"));
         let given: Vec<_> = headers.get_all("authorization").iter().collect();
         let right = wanted.is_some_and(|wanted| given == [wanted.as_str()]);
-        self.upstream.push((host, headers, body.clone()));
+        let answer = format!("served {body}");
+        self.upstream.push((host, headers, body));
         if right {
-            format!("served {body}").into_response()
+            answer.into_response()
         } else {
             (StatusCode::UNAUTHORIZED, "no").into_response()
         }
