@@ -1,6 +1,9 @@
 //! The server as a sandbox meets it: real gate, real transport, a store of recordings on disk.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 use std::{collections::BTreeMap, fs::File, io::Write, path::Path};
 
@@ -94,7 +97,7 @@ fn write(store: &Path, name: &str, later: TimeDelta, mark: &str) {
     plain(
         "flags.json",
         json!([
-            { "at": at(minutes(8)), "flag": "new-prices", "service": "web", "from": "off", "to": "on", "by": "ada" },
+            { "at": at(minutes(8)), "flag": "new-prices", "service": "web", "from": false, "to": true, "by": "ada" },
             { "at": at(minutes(4)), "flag": "banner", "from": "a", "to": "b", "by": "grace" },
         ]),
     );
@@ -142,6 +145,7 @@ async fn changes_of_the_last_day_are_listed_newest_first() {
     assert_eq!(deploys["deploys"][1]["previous"], BASE);
     let flags = answer(&server, "list_flags", json!({})).await;
     assert_eq!(each(&flags["changes"], "flag"), ["banner", "new-prices"]);
+    assert_eq!(each(&flags["changes"], "to"), ["b", "true"]);
     let commits = answer(&server, "list_commits", json!({})).await;
     assert_eq!(each(&commits["commits"], "commit"), [TEXT, LOOP]);
     assert_eq!(commits["commits"][1]["paths"], json!(["cart/src/list.rs"]));

@@ -6,8 +6,10 @@ use std::{
     path::Path,
 };
 
+use chrono::{DateTime, Utc};
 use nightshift_protocol::tools::codebase::{Commit, Deploy, FlagChange};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::read::{self, ReadError};
 use crate::backend::History;
@@ -29,11 +31,47 @@ struct Named {
     name: String,
 }
 
+#[derive(Deserialize)]
+struct FlagLine {
+    at: DateTime<Utc>,
+    flag: String,
+    service: Option<String>,
+    from: Value,
+    to: Value,
+    by: String,
+}
+
+impl FlagLine {
+    fn change(self) -> FlagChange {
+        FlagChange {
+            at: self.at,
+            flag: self.flag,
+            service: self.service,
+            from: setting(self.from),
+            to: setting(self.to),
+            by: self.by,
+        }
+    }
+}
+
+/// A flag's value as text: flags are switches, numbers and names.
+fn setting(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_)) => other.to_string(),
+    }
+}
+
 /// Reads and parses the files. This takes a while: call it where blocking is allowed.
 pub(super) fn read(directory: &Path) -> Result<History, ReadError> {
     let mut commits: Vec<Commit> = read::json(directory, "commits.json.gz")?;
     let mut deploys: Vec<Deploy> = read::json(directory, "deploys.json")?;
-    let mut flags: Vec<FlagChange> = read::json(directory, "flags.json")?;
+    let flags: Vec<FlagLine> = read::json(directory, "flags.json")?;
+    let mut flags: Vec<FlagChange> = flags.into_iter().map(FlagLine::change).collect();
     let tree: Tree = read::json(directory, "files.json.gz")?;
     let topology: Topology = read::json(directory, "topology.json")?;
 

@@ -77,7 +77,8 @@ impl RecordingStore {
                     });
                 }
                 Err(error) => tracing::warn!(
-                    directory = %directory.display(), %error, "Left a recording out of the store"
+                    directory = %directory.display(), cause = chain(&error),
+                    "Left a recording out of the store"
                 ),
             }
         }
@@ -91,7 +92,9 @@ impl RecordingStore {
     pub async fn preload(&self) {
         for shelved in self.shelf.iter().rev() {
             if let Err(error) = shelved.history().await {
-                tracing::warn!(recording = %shelved.manifest.name, %error, "Could not read a recording ahead");
+                let cause = chain(&error);
+                let recording = &shelved.manifest.name;
+                tracing::warn!(%recording, cause, "Could not read a recording ahead");
             }
         }
     }
@@ -136,6 +139,17 @@ impl Shelved {
         };
         self.history.get_or_try_init(read).await.map(Arc::clone)
     }
+}
+
+/// An error with everything behind it: the operator must be able to mend the recording.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn manifest(directory: &Path) -> Result<Manifest, ReadError> {

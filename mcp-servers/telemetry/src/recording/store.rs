@@ -103,7 +103,7 @@ impl RecordingStore {
                     });
                 }
                 Err(error) => tracing::warn!(
-                    directory = %directory.display(), %error, "Left a recording out of the store"
+                    directory = %directory.display(), cause = chain(&error), "Left a recording out of the store"
                 ),
             }
         }
@@ -161,7 +161,7 @@ impl RecordingStore {
                 Ok(recording) if self.kept.has_room(recording.bytes) => {}
                 Ok(_) => return,
                 Err(error) => tracing::warn!(
-                    recording = %shelved.manifest.name, %error, "Could not load a recording ahead"
+                    recording = %shelved.manifest.name, cause = chain(&error), "Could not load a recording ahead"
                 ),
             }
         }
@@ -214,6 +214,17 @@ impl RecordingStore {
         self.kept.keep(place, Arc::clone(&recording));
         Ok(recording)
     }
+}
+
+/// An error with everything behind it: the operator must be able to mend the recording.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn manifest(directory: &Path) -> Result<Manifest, ReadError> {
