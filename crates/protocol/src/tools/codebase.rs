@@ -111,9 +111,11 @@ pub struct FlagChange {
     /// For which service, where it is for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Its value before.
+    /// Its value before. Reading accepts any plain value: most flags are `true` or `false`.
+    #[serde(deserialize_with = "plain")]
     pub from: String,
     /// Its value after.
+    #[serde(deserialize_with = "plain")]
     pub to: String,
     /// Who switched it.
     pub by: String,
@@ -174,4 +176,33 @@ pub struct FileText {
     pub total_lines: u32,
     /// The lines.
     pub text: String,
+}
+
+fn plain<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    match serde_json::Value::deserialize(from)? {
+        serde_json::Value::String(text) => Ok(text),
+        serde_json::Value::Object(_) | serde_json::Value::Array(_) => {
+            Err(serde::de::Error::custom("a flag has a plain value"))
+        }
+        plain => Ok(plain.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_reads_the_same_whether_its_value_is_quoted() {
+        let change = |value: serde_json::Value| {
+            serde_json::from_value::<FlagChange>(serde_json::json!({
+                "at": "2026-01-01T00:00:00Z", "flag": "f", "from": value, "to": 3, "by": "x" }))
+        };
+        assert_eq!(
+            change(false.into()).unwrap(),
+            change("false".into()).unwrap()
+        );
+        assert_eq!(change(false.into()).unwrap().to, "3");
+        assert!(change(serde_json::json!({})).is_err());
+    }
 }
