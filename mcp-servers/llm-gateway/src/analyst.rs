@@ -53,6 +53,7 @@ pub fn answer(request: &MessagesRequest) -> MessagesAnswer {
     }
     if let Some(question) = transcript.question
         && transcript.concluded
+        && notes.accepted.is_some()
     {
         return said(request, reply::reply(&notes, question), StopReason::EndTurn);
     }

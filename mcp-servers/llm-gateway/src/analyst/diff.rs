@@ -121,11 +121,22 @@ impl Ability {
             Self::OneMoreCall { line, .. } => format!("makes one more call (`{line}`)"),
             Self::KeepsResource { how, line, .. } => format!("{how} (`{line}`)"),
             Self::Grows { line, .. } => format!("adds to a store that nothing empties (`{line}`)"),
-            Self::SetsValue { key, from, to, .. } => {
+            Self::SetsValue {
+                key,
+                from,
+                to,
+                line,
+                ..
+            } => {
                 let text = |value: &Option<f64>| {
                     value.map_or_else(|| "nothing".to_owned(), super::number::plain)
                 };
-                format!("sets `{key}` from {} to {}", text(from), text(to))
+                let (from, to) = (text(from), text(to));
+                if key.is_empty() {
+                    format!("changes a number from {from} to {to} (`{line}`)")
+                } else {
+                    format!("sets `{key}` from {from} to {to}")
+                }
             }
             Self::Fails { line, .. } => format!("adds a way to fail (`{line}`)"),
             Self::Slows { line, .. } => format!("adds slow work (`{line}`)"),

@@ -25,18 +25,17 @@ pub(crate) fn surge(notes: &Notes, graph: &Graph<'_>, walk: &Walk) -> Option<(St
             .filter(|_| graph.entries().is_empty()),
     );
     let found = entries.iter().find_map(|entry| {
-        let traced = graph
-            .demand(entry)
-            .filter(|(before, after)| after / before >= TIMES);
         let counted = counted(graph, entry);
-        match (traced, counted) {
-            (Some((before, after)), Some((_, _, since))) => Some((entry, before, after, since)),
-            // Spans may be sampled: where there are counters, they decide.
-            (Some((before, after)), None) if !has_counters(notes, entry) => {
-                Some((entry, before, after, None))
+        match (graph.demand(entry), counted) {
+            // Both see every request, or a fair share of them: they must agree. A single series
+            // may grow only because its requests moved there from another one.
+            (Some((before, after)), counted) if after / before >= TIMES => {
+                let since = counted.and_then(|(_, _, since)| since);
+                (counted.is_some() || !has_counters(notes, entry))
+                    .then_some((entry, before, after, since))
             }
             (None, Some((before, after, since))) => Some((entry, before, after, since)),
-            (Some(_) | None, None) => None,
+            (Some(_) | None, _) => None,
         }
     });
     let (entry, before, after, since) = found?;

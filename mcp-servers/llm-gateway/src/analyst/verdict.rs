@@ -69,11 +69,17 @@ pub(crate) fn decide(notes: &Notes) -> Option<Verdict> {
     for candidate in changes::candidates(notes) {
         match judge(notes, &diagnosis, began, &candidate) {
             Judged::Explains(explained) => guilty.push((candidate, explained)),
-            Judged::Cleared(why, evidence) => cleared.push(Cleared {
-                hypothesis: named(notes, &candidate),
-                why,
-                evidence,
-            }),
+            Judged::Cleared(why, evidence) => {
+                let hypothesis = named(notes, &candidate);
+                cleared.push((
+                    candidate,
+                    Cleared {
+                        hypothesis,
+                        why,
+                        evidence,
+                    },
+                ));
+            }
             Judged::Unread => unread += 1,
         }
     }
@@ -88,22 +94,49 @@ pub(crate) fn decide(notes: &Notes) -> Option<Verdict> {
         .or_else(|| flags::convict(notes, &diagnosis, began))
         .or_else(|| acquit(notes, &diagnosis, unread));
     for (candidate, explained) in guilty.iter().skip(1) {
-        cleared.push(Cleared {
+        let cleared_too = Cleared {
             hypothesis: named(notes, candidate),
             why: format!(
                 "it {}, which explains less than the change named above",
                 explained.how
             ),
             evidence: evidence_of(notes, candidate),
-        });
+        };
+        cleared.push((candidate.clone(), cleared_too));
     }
+    let mut cleared = told_once(cleared, cause.as_ref());
     cleared.extend(flags::cleared(notes, cause.as_ref(), began));
+    // The beginning is read from samples some seconds apart, the deploy's time is exact.
+    let began = match cause.as_ref().map(|cause| &cause.change) {
+        Some(Change::Commit { deployed_at, .. }) => began.max(*deployed_at),
+        Some(Change::Flag { changed_at, .. }) => began.max(*changed_at),
+        Some(Change::NoChange { .. }) | None => began,
+    };
     Some(Verdict {
         diagnosis,
         began,
         cause,
         cleared,
     })
+}
+
+/// Each commit once, where it was deployed nearest to the beginning; the guilty one is not cleared
+/// because other services carry it too.
+fn told_once(cleared: Vec<(Candidate, Cleared)>, cause: Option<&Cause>) -> Vec<Cleared> {
+    let guilty = cause.and_then(|cause| match &cause.change {
+        Change::Commit { commit, .. } => Some(commit.as_str()),
+        Change::Flag { .. } | Change::NoChange { .. } => None,
+    });
+    let mut told: Vec<String> = Vec::new();
+    let mut once = Vec::new();
+    for (candidate, cleared) in cleared {
+        if Some(candidate.commit.as_str()) == guilty || told.contains(&candidate.commit) {
+            continue;
+        }
+        told.push(candidate.commit);
+        once.push(cleared);
+    }
+    once
 }
 
 enum Judged {
@@ -247,7 +280,7 @@ fn acquit(notes: &Notes, diagnosis: &Diagnosis, unread: u32) -> Option<Cause> {
     let (kind, trigger, sure): (CauseKind, String, f64) = match &diagnosis.signature {
         Signature::Outside { .. } => (
             CauseKind::ExternalDependency,
-            format!("{component} fails or answers slowly by itself"),
+            format!("an outage or slowdown of the outside system {component}"),
             0.85,
         ),
         Signature::Surge { times, .. } => (

@@ -171,10 +171,10 @@ fn leaves_early(hunk: &[Line]) -> Option<String> {
         .iter()
         .position(|line| takes(&line.text))
         .unwrap_or(0);
-    after[take..give]
+    let exits: Vec<&&Line> = after[take..give]
         .iter()
         .enumerate()
-        .find(|(at, line)| {
+        .filter(|(at, line)| {
             // A branch that gives back just before it leaves is fine.
             let tidy = after[take..take + at]
                 .iter()
@@ -183,7 +183,14 @@ fn leaves_early(hunk: &[Line]) -> Option<String> {
                 .any(|line| gives(&line.text));
             line.mark == Mark::Added && leaves(&line.text) && !tidy
         })
-        .map(|(_, line)| short(&line.text, 90))
+        .map(|(_, line)| line)
+        .collect();
+    // A way out that is always taken tells more than one that is taken when a call fails.
+    exits
+        .iter()
+        .find(|line| !line.text.contains('?'))
+        .or(exits.first())
+        .map(|line| short(&line.text, 90))
 }
 
 fn leaves(text: &str) -> bool {

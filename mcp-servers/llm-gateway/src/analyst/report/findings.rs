@@ -44,12 +44,13 @@ pub(crate) fn findings(notes: &Notes, verdict: &Verdict) -> Vec<Finding> {
         }
     }
     for series in &notes.series {
-        if let Shape::Ramp {
-            start,
-            full,
-            from,
-            to,
-        } = series.shape
+        if series.service == diagnosis.component
+            && let Shape::Ramp {
+                start,
+                full,
+                from,
+                to,
+            } = series.shape
         {
             found.push(Finding {
                 claim: format!(
@@ -80,9 +81,9 @@ pub(crate) fn findings(notes: &Notes, verdict: &Verdict) -> Vec<Finding> {
     for line in notes.lines.iter().take(1) {
         found.push(Finding {
             claim: format!(
-                "{} of {} log lines in question, at {}: “{}”.",
-                line.service,
+                "{} warnings and errors of {} since the onset; the latest, at {}: “{}”.",
                 line.matched,
+                line.service,
                 line.at.format("%H:%M:%S"),
                 line.message
             ),

@@ -49,10 +49,11 @@ pub(crate) fn impact(notes: &Notes, verdict: &Verdict) -> Impact {
         });
     let mut parts = Vec::new();
     if let (Some(place), Some(share)) = (place, failed_share) {
-        parts.push(format!(
-            "{} of the requests to {place} fail",
-            percent(share)
-        ));
+        parts.push(if share < 0.0005 {
+            format!("no requests to {place} fail")
+        } else {
+            format!("{} of the requests to {place} fail", percent(share))
+        });
     }
     if let Some(operation) = worst
         && operation.after.p95_ms > 1.2 * operation.before.p95_ms
@@ -65,14 +66,21 @@ pub(crate) fn impact(notes: &Notes, verdict: &Verdict) -> Impact {
         ));
     }
     if !affected.is_empty() {
-        parts.push(format!("{} suffer(s) from it", affected.join(", ")));
+        parts.push(match affected.as_slice() {
+            [one] => format!("{one} is dragged down"),
+            many => format!("{} are dragged down", many.join(", ")),
+        });
     }
     let summary = if parts.is_empty() {
         "The alert fired; no other measure of its effect on users was found.".to_owned()
     } else {
-        let mut text = parts.join("; ");
-        text.push('.');
-        text
+        let text = parts.join("; ");
+        let mut letters = text.chars();
+        let first: String = letters
+            .next()
+            .map(|c| c.to_uppercase().collect())
+            .unwrap_or_default();
+        format!("{first}{}.", letters.as_str())
     };
     let evidence = notes
         .traces
