@@ -129,11 +129,16 @@ fn compare(series: &Derived, windows: &Windows, step_seconds: f64) -> Option<Met
 }
 
 /// The inter-quartile range, with floors under it: the spread of the middle nine tenths on the same
-/// scale (a gauge that is mostly 0 has no quartiles to speak of), a twentieth of the median, and the
-/// least that such a series can change by.
+/// scale (a gauge that is mostly 0 has no quartiles to speak of), a twentieth of the median (a tenth
+/// for quantiles), and the least that such a series can change by.
 pub(super) fn usual_spread(usual: &Sorted, quantity: Quantity, step_seconds: f64) -> f64 {
     // In a normal distribution the middle nine tenths are 2.44 times as wide as the middle half.
     let tails = (usual.quantile(0.95) - usual.quantile(0.05)) / 2.44;
+    let relative = match quantity {
+        // Interpolated within buckets, from few observations a step: no more exact than that.
+        Quantity::Quantile => 0.1,
+        Quantity::Gauge { .. } | Quantity::Rate => 0.05,
+    };
     let least = match quantity {
         // One event more in one step.
         Quantity::Rate => 1.0 / step_seconds.max(1.0),
@@ -143,7 +148,7 @@ pub(super) fn usual_spread(usual: &Sorted, quantity: Quantity, step_seconds: f64
     usual
         .inter_quartile_range()
         .max(tails)
-        .max(0.05 * usual.median().abs())
+        .max(relative * usual.median().abs())
         .max(least)
 }
 

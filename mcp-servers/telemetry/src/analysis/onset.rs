@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{anomalies::usual_spread, trace_tree::TraceTree};
 use crate::{
-    model::{Interval, Level, LogRecord, Span},
+    model::{Batch, Interval, Level, LogRecord, Span},
     series::{Derived, Grid},
     stats::{Sorted, number, number_u64},
 };
@@ -49,10 +49,25 @@ pub fn searched(range: Interval, fired_at: DateTime<Utc>) -> Interval {
     }
 }
 
+/// What users asked for: spans without a parent, or where every span has one, those whose parent
+/// is not among them.
+#[must_use]
+pub fn requests(spans: &Batch<Span>) -> Vec<&Span> {
+    let roots: Vec<&Span> = spans
+        .iter()
+        .filter(|span| span.parent_id.is_none())
+        .collect();
+    if !roots.is_empty() {
+        return roots;
+    }
+    let tree = TraceTree::of(spans.iter());
+    tree.roots().map(|root| tree.span(root)).collect()
+}
+
 /// The onset as users noticed it; `None` where root spans and error logs show nothing.
 #[must_use]
 pub fn noticed<'a>(
-    tree: &TraceTree<'_>,
+    requests: &[&Span],
     lines: impl Iterator<Item = &'a LogRecord>,
     searched: Interval,
 ) -> Option<DateTime<Utc>> {
@@ -61,10 +76,9 @@ pub fn noticed<'a>(
         searched,
         (searched.length() / 180).max(TimeDelta::seconds(5)),
     );
-    let requests: Vec<&Span> = tree.roots().map(|root| tree.span(root)).collect();
     let signals = [
-        failed_requests(&requests, &grid),
-        slow_requests(&requests, &grid),
+        failed_requests(requests, &grid),
+        slow_requests(requests, &grid),
         error_lines(lines, &grid),
     ];
     let surprise: Vec<f64> = (0..grid.len())
@@ -252,7 +266,7 @@ mod tests {
     }
 
     /// Five requests a second for 35 minutes in a fixed, patternless order of durations.
-    fn requests(of: impl Fn(i64, i64) -> (u64, bool)) -> Vec<Span> {
+    fn visits(of: impl Fn(i64, i64) -> (u64, bool)) -> Vec<Span> {
         (0..35 * 60 * 5)
             .map(|n| {
                 let start = n * 200;
@@ -276,9 +290,10 @@ mod tests {
             from: at(0),
             to: at(35 * MINUTE),
         };
-        let tree = TraceTree::of(spans.iter());
+        let mut batch = Batch::empty();
+        batch.add(&std::sync::Arc::new(spans.to_vec()), range);
         let searched = searched(range, at(FIRED));
-        let onset = noticed(&tree, lines.iter(), searched).unwrap_or(assumed(searched));
+        let onset = noticed(&requests(&batch), lines.iter(), searched).unwrap_or(assumed(searched));
         (onset - at(0)).num_seconds()
     }
 
@@ -298,14 +313,14 @@ mod tests {
     fn failing_requests_begin_when_they_begin() {
         let begins = 26 * MINUTE + 17_000;
         let spans =
-            requests(|start, noise| (usual(noise), noise == 3 || start >= begins && noise < 30));
+            visits(|start, noise| (usual(noise), noise == 3 || start >= begins && noise < 30));
         assert_within(estimated(&spans, &[]), begins / 1000, 20);
     }
 
     #[test]
     fn one_slow_operation_among_many_is_enough() {
         let begins = 24 * MINUTE;
-        let spans: Vec<Span> = requests(|_, noise| (usual(noise), false))
+        let spans: Vec<Span> = visits(|_, noise| (usual(noise), false))
             .into_iter()
             .map(|mut root| {
                 if root.operation.as_ref() == "GET /buy" && root.start >= at(begins) {
@@ -320,7 +335,7 @@ mod tests {
     #[test]
     fn a_slow_start_is_found_while_it_is_still_small() {
         // Latency grows from minute 20 on by a tenth of the usual each minute.
-        let spans = requests(|start, noise| {
+        let spans = visits(|start, noise| {
             let late = u64::try_from((start - 20 * MINUTE).max(0)).unwrap();
             (usual(noise) + 40 * late / 600_000, false)
         });
@@ -348,7 +363,7 @@ mod tests {
     #[test]
     fn an_earlier_incident_that_is_over_is_not_this_one() {
         let begins = 27 * MINUTE;
-        let spans = requests(|start, noise| {
+        let spans = visits(|start, noise| {
             let earlier = (14 * MINUTE..15 * MINUTE).contains(&start);
             (usual(noise), (earlier || start >= begins) && noise < 40)
         });
@@ -357,7 +372,7 @@ mod tests {
 
     #[test]
     fn without_any_sign_the_alert_is_taken_to_have_been_five_minutes_late() {
-        let spans = requests(|_, noise| (usual(noise), noise == 3));
+        let spans = visits(|_, noise| (usual(noise), noise == 3));
         assert_eq!(estimated(&spans, &[]), 25 * 60);
     }
 
@@ -392,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_happens_after_the_alert_does_not_move_the_onset() {
-        let spans = requests(|start, noise| (usual(noise), start > FIRED + MINUTE && noise < 90));
+        let spans = visits(|start, noise| (usual(noise), start > FIRED + MINUTE && noise < 90));
         assert!(estimated(&spans, &[]) <= FIRED / 1000);
     }
 }

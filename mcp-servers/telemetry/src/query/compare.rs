@@ -155,7 +155,7 @@ async fn estimated_onset(
     let searched = onset::searched(stretch, fired_at);
     let spans = backend.spans(searched).await?;
     let lines = backend.logs(searched).await?;
-    let noticed = move || onset::noticed(&TraceTree::of(spans.iter()), lines.iter(), searched);
+    let noticed = move || onset::noticed(&onset::requests(&spans), lines.iter(), searched);
     if let Some(noticed) = calculate(noticed).await? {
         return Ok(noticed);
     }
