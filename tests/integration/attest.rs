@@ -94,6 +94,56 @@ async fn a_statement_counts_once_and_only_whole(pg: PgPool) -> Result<()> {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn a_refused_statement_is_used_up_too(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(1).build(pg).await?;
+    let id = world.alert("one").await?;
+    claim(&world.platform, world.pool).await?;
+    admit(
+        world.store(),
+        &world.clock,
+        &world.statement(id).await?,
+        "key",
+    )
+    .await?;
+    let early = world.statement(id).await?;
+    let refused = admit(world.store(), &world.clock, &early, "key").await;
+    assert!(
+        matches!(refused, Err(AttestError::AlreadyAttested)),
+        "{refused:?}"
+    );
+
+    world
+        .clock
+        .advance(HEARTBEAT_PATIENCE + TimeDelta::seconds(1));
+    sweep(&world.platform).await?;
+    let kept = admit(world.store(), &world.clock, &early, "key").await;
+
+    assert!(matches!(kept, Err(AttestError::Replayed)), "{kept:?}");
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn of_starts_that_attest_at_once_one_gets_the_brief(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(1).build(pg).await?;
+    let id = world.alert("one").await?;
+    claim(&world.platform, world.pool).await?;
+    let (a, b) = (world.statement(id).await?, world.statement(id).await?);
+
+    let (a, b) = tokio::join!(
+        admit(world.store(), &world.clock, &a, "key"),
+        admit(world.store(), &world.clock, &b, "key"),
+    );
+
+    let (won, lost) = if a.is_ok() { (a, b) } else { (b, a) };
+    assert!(won.is_ok(), "{won:?}");
+    assert!(
+        matches!(lost, Err(AttestError::AlreadyAttested)),
+        "{lost:?}"
+    );
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn only_the_living_epoch_with_its_own_key_is_renewed(pg: PgPool) -> Result<()> {
     let world = World::builder().ready(1).build(pg).await?;
     let id = world.alert("one").await?;

@@ -4,5 +4,6 @@ mod attest;
 mod claim;
 mod intake;
 mod layers;
+mod message;
 mod relay;
 mod sweep;

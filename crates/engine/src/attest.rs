@@ -57,7 +57,8 @@ pub enum AttestError {
     Store(#[from] StoreError),
 }
 
-/// Admits the machine that a verified statement names, once per epoch.
+/// Admits the machine that a verified statement names, once per epoch. A refused statement is used
+/// up as well: it must not be accepted for a later start.
 #[tracing::instrument(name = "engine.attest.admit", skip_all, fields(machine = statement.machine_id))]
 pub async fn admit(
     store: &Store,
@@ -67,9 +68,37 @@ pub async fn admit(
 ) -> Result<Admitted, AttestError> {
     let now = clock.now();
     let mut tx = store.begin().await?;
-    let (sandbox, attested) = recognise(&mut tx, statement).await?;
-    let SandboxState::Claimed { investigation } = sandbox.state else {
+    let (grant, found) = match admissible(&mut tx, statement).await {
+        Err(AttestError::Store(error)) => return Err(error.into()),
+        Err(refused) => {
+            tx.commit().await?;
+            return Err(refused);
+        }
+        Ok(admissible) => admissible,
+    };
+    let alert = found.alert;
+    let Ok(working) = found.attest(grant.epoch, now) else {
         tx.commit().await?;
+        return Err(AttestError::Superseded);
+    };
+    tx.apply(working, now).await?;
+    tx.note_attested(grant.sandbox, grant.epoch, key_thumbprint)
+        .await?;
+    tx.commit().await?;
+    announce(store);
+    let alert = store
+        .alert(grant.tenant, alert)
+        .await?
+        .ok_or(AttestError::Superseded)?;
+    Ok(Admitted { grant, alert })
+}
+
+async fn admissible(
+    tx: &mut Tx,
+    statement: &MachineStatement,
+) -> Result<(RunGrant, Investigation), AttestError> {
+    let (sandbox, attested) = recognise(tx, statement).await?;
+    let SandboxState::Claimed { investigation } = sandbox.state else {
         return Err(AttestError::NotClaimed);
     };
     if attested.epoch >= sandbox.epoch {
@@ -79,13 +108,6 @@ pub async fn admit(
         .investigation(investigation)
         .await?
         .ok_or(AttestError::Superseded)?;
-    let grant = RunGrant {
-        tenant: found.tenant,
-        investigation,
-        sandbox: sandbox.id,
-        epoch: sandbox.epoch,
-    };
-    let alert = found.alert;
     if found
         .state
         .run()
@@ -93,24 +115,16 @@ pub async fn admit(
     {
         return Err(AttestError::Superseded);
     }
-    let working = found
-        .attest(grant.epoch, now)
-        .map_err(|_| AttestError::Superseded)?;
-    tx.apply(working, now).await?;
-    match tx
-        .note_attested(sandbox.id, grant.epoch, key_thumbprint)
-        .await
-    {
-        Err(StoreError::Stale(_)) => return Err(AttestError::AlreadyAttested),
-        noted => noted?,
-    }
-    tx.commit().await?;
-    announce(store);
-    let alert = store
-        .alert(grant.tenant, alert)
-        .await?
-        .ok_or(AttestError::Superseded)?;
-    Ok(Admitted { grant, alert })
+    let (tenant, epoch) = (found.tenant, sandbox.epoch);
+    Ok((
+        RunGrant {
+            tenant,
+            investigation,
+            sandbox: sandbox.id,
+            epoch,
+        },
+        found,
+    ))
 }
 
 /// Renews the tokens of a start that is still the one that works, with the key it attested with.
@@ -122,7 +136,20 @@ pub async fn renew(
     epoch: Epoch,
 ) -> Result<RunGrant, AttestError> {
     let mut tx = store.begin().await?;
-    let (sandbox, attested) = recognise(&mut tx, statement).await?;
+    let decided = renewable(&mut tx, statement, key_thumbprint, epoch).await;
+    if !matches!(decided, Err(AttestError::Store(_))) {
+        tx.commit().await?;
+    }
+    decided
+}
+
+async fn renewable(
+    tx: &mut Tx,
+    statement: &MachineStatement,
+    key_thumbprint: &str,
+    epoch: Epoch,
+) -> Result<RunGrant, AttestError> {
+    let (sandbox, attested) = recognise(tx, statement).await?;
     let SandboxState::Claimed { investigation } = sandbox.state else {
         return Err(AttestError::Superseded);
     };
@@ -130,15 +157,15 @@ pub async fn renew(
     if sandbox.epoch != epoch || attested.epoch != epoch || !known {
         return Err(AttestError::Superseded);
     }
-    let found: Option<Investigation> = tx.investigation(investigation).await?;
-    let works = found.as_ref().is_some_and(|found| {
-        matches!(found.state, State::Working(Run { sandbox: holds, epoch: at, .. })
-            if holds == sandbox.id && at == epoch)
-    });
-    let Some(found) = found.filter(|_| works) else {
+    let found = tx
+        .investigation(investigation)
+        .await?
+        .ok_or(AttestError::Superseded)?;
+    let works = matches!(found.state, State::Working(Run { sandbox: holds, epoch: at, .. })
+        if holds == sandbox.id && at == epoch);
+    if !works {
         return Err(AttestError::Superseded);
-    };
-    tx.commit().await?;
+    }
     Ok(RunGrant {
         tenant: found.tenant,
         investigation,

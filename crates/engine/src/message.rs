@@ -1,8 +1,11 @@
 //! Gives a person's message to the agent, waking it where it rests.
 
-use nightshift_domain::{InvestigationId, MessageId, TenantId, investigation::State};
+use chrono::{DateTime, Utc};
+use nightshift_domain::{
+    Investigation, InvestigationId, MessageId, Sandbox, TenantId, investigation::State,
+};
 use nightshift_protocol::Step;
-use nightshift_store::{Store, StoreError};
+use nightshift_store::{Store, StoreError, Tx};
 use serde_json::json;
 
 use crate::{Clock, platform::announce};
@@ -51,23 +54,33 @@ pub async fn send(
         now,
     )
     .await?;
-    if let State::Resting(run) = found.state
-        && let Some(sandbox) = tx.sandbox(run.sandbox).await?
-        && let Ok(again) = sandbox.start_again()
-        && let tenant = found.tenant
-        && let Ok(resumed) = found.resume(now)
-    {
-        let epoch = again.next.epoch;
-        tx.apply(resumed, now).await?;
-        tx.apply_sandbox(again, now).await?;
-        let step = Step::Dispatch {
-            investigation: id,
-            sandbox: run.sandbox,
-            epoch,
-        };
-        tx.enqueue(step, &tenant.to_string(), now).await?;
-    }
+    wake(&mut tx, found, now).await?;
     tx.commit().await?;
     announce(store);
     Ok(message)
+}
+
+/// Starts the sandbox of a resting investigation again; anything else is left as it is.
+pub(crate) async fn wake(
+    tx: &mut Tx,
+    found: Investigation,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let (investigation, tenant) = (found.id, found.tenant);
+    let State::Resting(run) = found.state else {
+        return Ok(());
+    };
+    let again = tx.sandbox(run.sandbox).await?.map(Sandbox::start_again);
+    let (Some(Ok(again)), Ok(resumed)) = (again, found.resume(now)) else {
+        return Ok(());
+    };
+    let epoch = again.next.epoch;
+    tx.apply(resumed, now).await?;
+    tx.apply_sandbox(again, now).await?;
+    let step = Step::Dispatch {
+        investigation,
+        sandbox: run.sandbox,
+        epoch,
+    };
+    tx.enqueue(step, &tenant.to_string(), now).await
 }

@@ -2,7 +2,9 @@
 
 use nightshift_domain::{Epoch, InvestigationId, investigation::State};
 
-use crate::{Platform, dispatch::DispatchError};
+use nightshift_store::StoreError;
+
+use crate::{Platform, dispatch::DispatchError, message::wake};
 
 /// Stops the machine that reported at `epoch`. Its session stays on the volume; a stopped machine
 /// costs storage only.
@@ -30,6 +32,29 @@ pub async fn rest(
     drop(tx);
     if let (Some(app), Some(machine)) = (parts.app, parts.machine) {
         platform.provider.stop(&app, &machine).await?;
+    }
+    answer_latecomers(platform, investigation, epoch).await?;
+    Ok(())
+}
+
+/// A message that came in while the agent was reporting found a working investigation and woke nobody.
+async fn answer_latecomers(
+    platform: &Platform,
+    investigation: InvestigationId,
+    epoch: Epoch,
+) -> Result<(), StoreError> {
+    let now = platform.clock.now();
+    let mut tx = platform.store.begin().await?;
+    if tx.unanswered(investigation).await? == 0 {
+        return Ok(());
+    }
+    let Some(found) = tx.investigation(investigation).await? else {
+        return Ok(());
+    };
+    if found.state.run().is_some_and(|run| run.epoch == epoch) {
+        wake(&mut tx, found, now).await?;
+        tx.commit().await?;
+        platform.announce();
     }
     Ok(())
 }

@@ -117,6 +117,12 @@ async fn restart(
         return give_up(tx, platform, silent, reason).await;
     }
     let (id, tenant) = (silent.id, silent.tenant);
+    if tx.has_report(id).await? && tx.unanswered(id).await? == 0 {
+        // It was awake for a follow-up that is answered: there is nothing to start it for.
+        if let Ok(resting) = silent.clone().rest(run.epoch, now) {
+            return tx.apply(resting, now).await;
+        }
+    }
     let Ok(restarted) = silent.clone().restart(now) else {
         return give_up(tx, platform, silent, "its sandbox went silent too often").await;
     };

@@ -50,6 +50,19 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// Whether an investigation has a report.
+    pub async fn has_report(&mut self, id: InvestigationId) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar!(
+            r#"select exists (select 1 from reports where investigation_id = $1) as "found!""#,
+            id.as_uuid(),
+        )
+        .fetch_one(&mut *self.conn)
+        .await?;
+        Ok(found)
+    }
+}
+
 impl Store {
     /// The report of an investigation of a tenant.
     #[tracing::instrument(name = "store.report.of", skip(self))]

@@ -56,7 +56,8 @@ impl Tx {
         Ok(row.map(Sandbox::try_from).transpose()?)
     }
 
-    /// Reads the sandbox that a machine belongs to, and which start of it attested.
+    /// Reads the sandbox that a machine belongs to, and which start of it attested. Locks the row:
+    /// attestations of one machine are decided one after the other.
     #[tracing::instrument(name = "store.sandbox.by_machine", skip(self))]
     pub async fn sandbox_by_machine(
         &mut self,
@@ -66,7 +67,8 @@ impl Tx {
             "select id, pool_id, state, investigation_id, reason, epoch, app, volume, machine,
                     machine_version, deadline_at, version, attested_epoch, key_thumbprint
                from sandboxes
-              where machine = $1",
+              where machine = $1
+                for update",
             machine,
         )
         .fetch_optional(&mut *self.conn)

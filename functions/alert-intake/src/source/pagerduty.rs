@@ -41,14 +41,29 @@ impl Source for PagerDuty {
     }
 }
 
-/// The event's own id. `X-Webhook-Id` names an attempt's delivery as well, but nobody signed it: with
-/// it, whoever saw one delivery could present the same body as a new one.
+/// The event's own id and what it is about. `X-Webhook-Id` names an attempt's delivery as well, but nobody
+/// signed it: with it, whoever saw one delivery could present the same body as a new one. The
+/// incident's id stands beside it so that a sender who re-uses event ids never hides an incident.
 fn delivery_key(delivery: &Delivery<'_>, event: &Value) -> String {
-    let signed = event["id"].as_str().filter(|id| !id.is_empty());
-    let unsigned = || delivery.header("x-webhook-id").filter(|id| !id.is_empty());
+    let text = |pointer| {
+        event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .filter(|id| !id.is_empty())
+    };
+    let signed = text("/id").map(|id| match text("/data/id") {
+        Some(about) => format!("{id}:{about}"),
+        None => id.to_owned(),
+    });
+    let unsigned = || {
+        delivery
+            .header("x-webhook-id")
+            .filter(|id| !id.is_empty())
+            .map(str::to_owned)
+    };
     signed
         .or_else(unsigned)
-        .map_or_else(|| delivery.digest_key(), bounded_key)
+        .map_or_else(|| delivery.digest_key(), |key| bounded_key(&key))
 }
 
 fn read_event(event: &Value, now: DateTime<Utc>) -> Content {
