@@ -122,7 +122,7 @@ async fn an_image_is_named_by_digest_and_must_be_there() {
 async fn a_wait_times_out_with_408_and_refuses_what_cannot_be_waited_for() {
     let world = World::new().await;
     let made = world
-        .make("a", "trap '' INT; while :; do sleep 0.05; done")
+        .make("a", "trap '' INT; echo READY; while :; do sleep 0.05; done")
         .await;
     let wait = |query: &str| format!("/v1/apps/a/machines/{}/wait?{query}", made.machine.id);
 
@@ -143,6 +143,7 @@ async fn a_wait_times_out_with_408_and_refuses_what_cannot_be_waited_for() {
     );
 
     world.client.start("a", &made.machine.id).await.unwrap();
+    world.printed(&made, "READY").await;
     world.client.stop("a", &made.machine.id).await.unwrap();
     let (status, text) = world
         .refused("GET", &wait("state=started&timeout=5"), None)

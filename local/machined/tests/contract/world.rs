@@ -42,6 +42,8 @@ pub(crate) struct Options {
     pub(crate) rate_limits: bool,
     /// A host user to run as, instead of the one who runs the tests.
     pub(crate) user: Option<u32>,
+    /// Whether that user has subordinate users.
+    pub(crate) subordinate: bool,
     /// Whether its directories lie where only root can go.
     pub(crate) closed: bool,
 }
@@ -119,7 +121,7 @@ impl World {
             }
             program = copy;
         }
-        let mut command = Command::new(program);
+        let mut command = self.launcher(&program);
         command
             .args(["--listen", self.base.trim_start_matches("http://")])
             .args(["--org", ORG, "--region", REGION, "--exit-with-parent"])
@@ -133,9 +135,6 @@ impl World {
         if !self.options.rate_limits {
             command.arg("--no-rate-limits");
         }
-        if let Some(user) = self.options.user {
-            command.uid(user).gid(user);
-        }
         self.process = Some(command.spawn().unwrap());
         let began = Instant::now();
         while reqwest::get(format!("{}/v1/platform/regions", self.base))
@@ -145,6 +144,30 @@ impl World {
             assert!(began.elapsed() < SOON, "machined does not answer");
             pause().await;
         }
+    }
+
+    /// The program, as the user it is to run as.
+    fn launcher(&self, program: &Path) -> Command {
+        let Some(user) = self.options.user else {
+            return Command::new(program);
+        };
+        if !self.options.subordinate {
+            let mut command = Command::new(program);
+            command.uid(user).gid(user);
+            return command;
+        }
+        let ranges = self.directory.path().join("ranges");
+        fs::write(&ranges, format!("{user}:300000:65536\n")).unwrap();
+        // In a mount namespace of its own, so that the machine's files stay as they are.
+        let script = "mount --bind $1 /etc/subuid && mount --bind $1 /etc/subgid; u=$2; shift 2; \
+                      exec setpriv --reuid $u --regid $u --clear-groups \"$@\"";
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "--", "/bin/sh", "-c", script, "sh"])
+            .arg(ranges)
+            .arg(user.to_string())
+            .arg(program);
+        command
     }
 
     pub(crate) fn pid(&self) -> u32 {
