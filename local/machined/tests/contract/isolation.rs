@@ -15,7 +15,7 @@ echo "etc=$(ls -A /etc | tr '\n' ' ')"
 for f in $(ls /proc/self/fd); do echo "fd=$f"; done
 echo "first=$(tr '\0' ' ' < /proc/1/cmdline)"
 echo "first-env=$(tr '\0' ' ' < /proc/1/environ 2>&1)"
-for p in /root /home /etc/shadow /etc/hostname /sys /var /work; do [ -e $p ] && echo "sees=$p"; done
+for p in /root /home /etc/shadow /etc/hostname /sys /var /srv /mnt; do [ -e $p ] && echo "sees=$p"; done
 for p in / /usr /etc /opt /.fly; do touch $p/x 2>/dev/null && echo "wrote=$p"; done
 for p in /tmp /run /data; do touch $p/x && echo "may-write=$p"; done
 echo "env=$(env | cut -d= -f1 | sort | tr '\n' ' ')"
