@@ -103,7 +103,7 @@ impl Config {
             .unwrap_or_else(|| DEFAULT_MODELS.to_owned())
             .parse()
             .map_err(|error| {
-                environment.complain("NIGHTSHIFT_MODELS", format!("is not usable: {error}"))
+                environment.complain("NIGHTSHIFT_MODELS", format!("is not usable: {error}"));
             })
             .ok();
         let run_tokens = environment.or("NIGHTSHIFT_RUN_TOKENS", RunLimits::default().tokens);

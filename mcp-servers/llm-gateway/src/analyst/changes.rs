@@ -69,11 +69,23 @@ fn delivered(notes: &Notes, deploy: &Deploy, all: &[Deploy]) -> Vec<String> {
             .map(|other| other.commit.as_str())
     });
     let alone = || vec![deploy.commit.clone()];
-    let (Some(previous), Some(commits)) = (previous, &notes.commits) else {
+    let Some(commits) = &notes.commits else {
         return alone();
     };
     let list = &commits.got.commits;
     let place = |commit: &str| list.iter().position(|known| known.commit == commit);
+    let Some(previous) = previous else {
+        // What ran before is unknown, so the service's own recent commits may have come along.
+        let older = place(&deploy.commit).map_or(&[][..], |at| &list[at + 1..]);
+        let own = older.iter().filter(|commit| {
+            commit
+                .paths
+                .iter()
+                .any(|path| names_service(path, &deploy.service))
+        });
+        let own = own.take(3).map(|commit| commit.commit.clone());
+        return alone().into_iter().chain(own).collect();
+    };
     let (Some(new), Some(old)) = (place(&deploy.commit), place(previous)) else {
         return alone();
     };
@@ -104,8 +116,27 @@ pub(crate) fn began(notes: &Notes, diagnosis: &Diagnosis) -> Option<DateTime<Utc
     };
     match (since, onset) {
         (Some(since), Some(onset)) => Some(since.min(onset)),
-        (since, onset) => since.or(onset),
+        (Some(since), None) => Some(since),
+        // The onset is estimated for the system as a whole: nothing begins at a component before
+        // the component shows anything.
+        (None, Some(onset)) => Some(onset.max(first_sign(notes, diagnosis).unwrap_or(onset))),
+        (None, None) => None,
     }
+}
+
+/// When the component first showed anything out of the ordinary.
+fn first_sign(notes: &Notes, diagnosis: &Diagnosis) -> Option<DateTime<Utc>> {
+    let graph = Graph::new(notes);
+    let component = diagnosis.component.as_str();
+    let measured = graph
+        .anomalies(component)
+        .filter(|(_, anomaly)| anomaly.score.abs() >= 4.0)
+        .filter_map(|(_, anomaly)| anomaly.first_breach_at);
+    let said = graph
+        .complaints()
+        .filter(|line| line.service == component && line.before_per_minute < 0.05)
+        .map(|line| line.first_seen);
+    measured.chain(said).min()
 }
 
 /// The services whose changes could produce the signature.
@@ -144,12 +175,7 @@ pub(crate) fn is_suspect(suspects: &BTreeSet<String>, service: &str) -> bool {
 
 /// Whether a file can matter to a service: not where its path names another service and not this.
 pub(crate) fn concerns(notes: &Notes, ability: &Ability, service: &str) -> bool {
-    let folders: Vec<&str> = ability.path().split('/').collect();
-    let names = |name: &str| {
-        folders
-            .iter()
-            .any(|folder| same_name(folder.split('.').next().unwrap_or(folder), name))
-    };
+    let names = |name: &str| names_service(ability.path(), name);
     if names(service) {
         return true;
     }
@@ -157,6 +183,12 @@ pub(crate) fn concerns(notes: &Notes, ability: &Ability, service: &str) -> bool 
     !graph.names().into_iter().any(|other| {
         graph.kind(other) == ServiceKind::Service && !same_name(other, service) && names(other)
     })
+}
+
+/// Whether a folder or a file of the path is called like the service.
+fn names_service(path: &str, service: &str) -> bool {
+    path.split('/')
+        .any(|part| same_name(part.split('.').next().unwrap_or(part), service))
 }
 
 /// Telling words that every part of this system shares, and so link nothing: its services' names.

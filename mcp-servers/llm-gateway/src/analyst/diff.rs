@@ -209,7 +209,7 @@ pub(crate) fn read(ev: EvidenceId, commit: &Commit) -> Reading {
     };
     let words = live()
         .flat_map(Patch::changed)
-        .flat_map(|line| telling(line))
+        .flat_map(telling)
         .chain(live().flat_map(|patch| telling(&patch.path)))
         .take(120)
         .collect();
@@ -237,7 +237,7 @@ pub(crate) fn read_text(
     ev: EvidenceId,
     name: &str,
     path: &str,
-    patch: &str,
+    text: &str,
     at: DateTime<Utc>,
 ) -> Reading {
     let commit = Commit {
@@ -247,7 +247,7 @@ pub(crate) fn read_text(
         message: String::new(),
         files: vec![FileChange {
             path: path.to_owned(),
-            patch: patch.to_owned(),
+            patch: text.to_owned(),
         }],
     };
     read(ev, &commit)
@@ -255,7 +255,7 @@ pub(crate) fn read_text(
 
 /// What is left when neither loops nor lifetimes nor numbers tell.
 fn other(patch: &Patch) -> Vec<Ability> {
-    let path = patch.path.clone();
+    let file = &patch.path;
     let mut found = Vec::new();
     for line in patch.code(Mark::Added) {
         if inert::is_report(line) {
@@ -299,12 +299,12 @@ fn other(patch: &Patch) -> Vec<Ability> {
         ];
         if has(&slow) && !has(&["unlock"]) {
             found.push(Ability::Slows {
-                path: path.clone(),
+                path: file.clone(),
                 line: short(line, 90),
             });
         } else if has(&failing) {
             found.push(Ability::Fails {
-                path: path.clone(),
+                path: file.clone(),
                 line: short(line, 90),
             });
         }
@@ -324,7 +324,7 @@ fn other(patch: &Patch) -> Vec<Ability> {
         .any(|needle| low.contains(needle))
         {
             found.push(Ability::Slows {
-                path: path.clone(),
+                path: file.clone(),
                 line: short(line, 90),
             });
         }
@@ -332,7 +332,7 @@ fn other(patch: &Patch) -> Vec<Ability> {
     found.truncate(4);
     if let Some(name) = dependency(patch) {
         found.push(Ability::Dependency {
-            path: path.clone(),
+            path: file.clone(),
             name,
         });
     }
@@ -342,7 +342,7 @@ fn other(patch: &Patch) -> Vec<Ability> {
         .find(|line| !inert::is_report(line) && line.chars().any(char::is_alphanumeric));
     if let Some(line) = first {
         found.push(Ability::Logic {
-            path,
+            path: file.clone(),
             line: short(line, 70),
         });
     }
@@ -400,12 +400,12 @@ fn literals(patch: &Patch) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn read_patch(path: &str, patch: &str) -> Reading {
+    fn read_patch(path: &str, text: &str) -> Reading {
         read_text(
             EvidenceId::generate(),
             "0123456",
             path,
-            patch,
+            text,
             DateTime::UNIX_EPOCH,
         )
     }

@@ -123,12 +123,19 @@ fn fan_out(reading: &Reading, ability: &Ability, callee: &str, times: f64) -> Op
             line,
         } => {
             let cached = speaks_of_cache(path, key, line);
+            let (lower, higher) = (fell(*from, *to), rose(*from, *to));
             match topic {
-                Topic::Lifetime | Topic::Limit if cached && fell(*from, *to) => Some(0.8),
-                Topic::Batch if fell(*from, *to) => Some(0.75),
-                Topic::Retries if rose(*from, *to) => Some(0.65),
-                Topic::Interval if fell(*from, *to) => Some(0.6),
-                _other => None,
+                Topic::Lifetime | Topic::Limit if cached && lower => Some(0.8),
+                Topic::Batch if lower => Some(0.75),
+                Topic::Retries if higher => Some(0.65),
+                Topic::Interval if lower => Some(0.6),
+                Topic::Timeout
+                | Topic::Lifetime
+                | Topic::Interval
+                | Topic::Retries
+                | Topic::Batch
+                | Topic::Limit
+                | Topic::Other => None,
             }
         }
         Ability::Slows { line, .. } if speaks_of_cache("", "", line) => Some(0.7),
@@ -182,44 +189,41 @@ fn exhaustion(ability: &Ability, what: &str, gradual: bool, limit_fell: bool) ->
 
 /// Only our own patience can make a healthy outside system look broken.
 fn outside(ability: &Ability, p95_before: f64, p95_after: f64, errors: f64) -> Option<f64> {
-    match ability {
-        Ability::SetsValue {
-            topic: Topic::Timeout,
-            from,
-            to: Some(to),
-            ..
-        } => {
-            let impatient = *to <= 1.5 * p95_before.max(1.0) && p95_after <= 1.2 * to.max(1.0);
-            (fell(*from, Some(*to)) && impatient && errors >= 0.02).then_some(0.85)
-        }
-        _other => None,
-    }
+    let Ability::SetsValue {
+        topic: Topic::Timeout,
+        from,
+        to: Some(to),
+        ..
+    } = ability
+    else {
+        return None;
+    };
+    let impatient = *to <= 1.5 * p95_before.max(1.0) && p95_after <= 1.2 * to.max(1.0);
+    (fell(*from, Some(*to)) && impatient && errors >= 0.02).then_some(0.85)
 }
 
 fn cache_misses(ability: &Ability) -> Option<f64> {
-    match ability {
-        Ability::SetsValue {
-            topic,
-            key,
-            from,
-            to,
-            path,
-            line,
-        } => {
-            let cached = speaks_of_cache(path, key, line);
-            match topic {
-                Topic::Lifetime if fell(*from, *to) => Some(if cached { 0.9 } else { 0.7 }),
-                Topic::Limit if cached && fell(*from, *to) => Some(0.85),
-                _other => None,
-            }
-        }
-        Ability::Slows { line, .. } | Ability::Logic { line, .. }
-            if speaks_of_cache("", "", line) =>
-        {
-            Some(0.7)
-        }
-        _other => None,
+    if let Ability::SetsValue {
+        topic,
+        key,
+        from,
+        to,
+        path,
+        line,
+    } = ability
+    {
+        let cached = speaks_of_cache(path, key, line);
+        return match (fell(*from, *to), *topic == Topic::Lifetime, cached) {
+            (true, true, true) => Some(0.9),
+            (true, true, false) => Some(0.7),
+            (true, false, true) if *topic == Topic::Limit => Some(0.85),
+            _ => None,
+        };
     }
+    if let Ability::Slows { line, .. } | Ability::Logic { line, .. } = ability {
+        return speaks_of_cache("", "", line).then_some(0.7);
+    }
+    None
 }
 
 fn errors(
@@ -308,14 +312,20 @@ fn slow_store(ability: &Ability) -> Option<f64> {
     };
     match ability {
         Ability::Slows { line, .. } => Some(if asks(line) { 0.85 } else { 0.6 }),
-        Ability::Logic { line, .. } | Ability::OneMoreCall { line, .. } if asks(line) => Some(0.65),
+        Ability::Logic { line, .. } | Ability::OneMoreCall { line, .. } => {
+            asks(line).then_some(0.65)
+        }
         Ability::SetsValue {
-            topic: Topic::Batch | Topic::Limit,
-            from,
-            to,
-            ..
-        } if rose(*from, *to) => Some(0.55),
-        _other => None,
+            topic, from, to, ..
+        } => {
+            let larger = matches!(topic, Topic::Batch | Topic::Limit) && rose(*from, *to);
+            larger.then_some(0.55)
+        }
+        Ability::CallsInLoop { .. }
+        | Ability::KeepsResource { .. }
+        | Ability::Grows { .. }
+        | Ability::Fails { .. }
+        | Ability::Dependency { .. } => None,
     }
 }
 
@@ -324,12 +334,14 @@ fn self_time(ability: &Ability) -> Option<f64> {
         Ability::Slows { .. } => Some(0.8),
         Ability::CallsInLoop { .. } => Some(0.6),
         Ability::SetsValue {
-            topic: Topic::Batch,
-            from,
-            to,
-            ..
-        } if rose(*from, *to) => Some(0.55),
-        _other => None,
+            topic, from, to, ..
+        } => (*topic == Topic::Batch && rose(*from, *to)).then_some(0.55),
+        Ability::OneMoreCall { .. }
+        | Ability::KeepsResource { .. }
+        | Ability::Grows { .. }
+        | Ability::Fails { .. }
+        | Ability::Dependency { .. }
+        | Ability::Logic { .. } => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Flags: a switch is judged like a diff, by what it can do, never by when it was switched alone.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use nightshift_domain::report::Change;
+use nightshift_domain::report::{CauseKind, Change};
 use nightshift_protocol::tools::codebase::FlagChange;
 
 use super::{
@@ -79,11 +79,10 @@ pub(crate) fn convict(
             );
             Cause {
                 component: diagnosis.component.clone(),
-                kind: match kind_of(diagnosis, &explained.how) {
-                    nightshift_domain::report::CauseKind::ResourceLeak => {
-                        nightshift_domain::report::CauseKind::ResourceLeak
-                    }
-                    _other => nightshift_domain::report::CauseKind::Configuration,
+                kind: if kind_of(diagnosis, &explained.how) == CauseKind::ResourceLeak {
+                    CauseKind::ResourceLeak
+                } else {
+                    CauseKind::Configuration
                 },
                 change: Change::Flag {
                     flag: change.flag.clone(),

@@ -39,9 +39,8 @@ pub(crate) fn fold(notes: &mut Notes, exchange: &Exchange<'_>) {
         .filter(|_| !exchange.failed)
         .and_then(|text| take(notes, exchange, text));
     let state = match (read, notes.asked.get(&key)) {
-        (Some(()), _) => Asked::Answered,
+        (Some(()), _) | (None, Some(Asked::Answered)) => Asked::Answered,
         (None, None) => Asked::FailedOnce,
-        (None, Some(Asked::Answered)) => Asked::Answered,
         (None, Some(Asked::FailedOnce | Asked::Unavailable)) => Asked::Unavailable,
     };
     notes.asked.insert(key, state);
@@ -341,7 +340,7 @@ fn behind(text: &str, flag: &str) -> String {
     lines[at + 1..]
         .iter()
         .take_while(|line| line.trim().is_empty() || indent(line) > depth)
-        .map(|line| format!("+{line}\n"))
+        .flat_map(|line| ["+", line, "\n"])
         .collect()
 }
 

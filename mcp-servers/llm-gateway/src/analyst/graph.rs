@@ -81,7 +81,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The name by which the telemetry knows this service.
-    pub(crate) fn known(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn known(self, name: &str) -> Option<&'a str> {
         let names = self.names();
         names
             .iter()
@@ -91,7 +91,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Every name in the topology.
-    pub(crate) fn names(&self) -> Vec<&'a str> {
+    pub(crate) fn names(self) -> Vec<&'a str> {
         self.notes.services.as_ref().map_or_else(
             || {
                 let mut names: BTreeSet<&str> = BTreeSet::new();
@@ -112,7 +112,7 @@ impl<'a> Graph<'a> {
     }
 
     /// What stands behind a name.
-    pub(crate) fn kind(&self, name: &str) -> ServiceKind {
+    pub(crate) fn kind(self, name: &str) -> ServiceKind {
         self.notes
             .services
             .as_ref()
@@ -126,7 +126,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Edges with their statistics.
-    pub(crate) fn edges(&self) -> &'a [EdgeDiff] {
+    pub(crate) fn edges(self) -> &'a [EdgeDiff] {
         self.notes
             .traces
             .as_ref()
@@ -134,7 +134,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Operations with their statistics.
-    pub(crate) fn operations(&self, service: &str) -> impl Iterator<Item = &'a OperationDiff> {
+    pub(crate) fn operations(self, service: &str) -> impl Iterator<Item = &'a OperationDiff> {
         self.notes
             .traces
             .as_ref()
@@ -144,7 +144,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Names that `node` calls, by topology or traces.
-    pub(crate) fn callees(&self, node: &str) -> BTreeSet<&'a str> {
+    pub(crate) fn callees(self, node: &str) -> BTreeSet<&'a str> {
         self.pairs()
             .filter(|(from, to)| *from == node && from != to)
             .map(|(_, to)| to)
@@ -152,14 +152,14 @@ impl<'a> Graph<'a> {
     }
 
     /// Names that call `node`.
-    pub(crate) fn callers(&self, node: &str) -> BTreeSet<&'a str> {
+    pub(crate) fn callers(self, node: &str) -> BTreeSet<&'a str> {
         self.pairs()
             .filter(|(from, to)| *to == node && from != to)
             .map(|(from, _)| from)
             .collect()
     }
 
-    fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    fn pairs(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         let seen = self
             .notes
             .services
@@ -175,7 +175,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Our services that nothing of ours calls: where users come in.
-    pub(crate) fn entries(&self) -> Vec<&'a str> {
+    pub(crate) fn entries(self) -> Vec<&'a str> {
         self.names()
             .into_iter()
             .filter(|name| self.kind(name) == ServiceKind::Service)
@@ -185,7 +185,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The statistics of one edge.
-    pub(crate) fn edge(&self, from: &str, to: &str) -> Option<&'a EdgeDiff> {
+    pub(crate) fn edge(self, from: &str, to: &str) -> Option<&'a EdgeDiff> {
         self.edges()
             .iter()
             .find(|edge| edge.from == from && edge.to == to)
@@ -193,7 +193,7 @@ impl<'a> Graph<'a> {
 
     /// Whether a callee does its work as before although its caller is unhappy with it: then the caller
     /// gives up too early, or asks for the wrong thing. Time lost between the two is no such case.
-    pub(crate) fn is_well(&self, callee: &str, trouble: &Trouble) -> bool {
+    pub(crate) fn is_well(self, callee: &str, trouble: &Trouble) -> bool {
         let mut seen = self
             .operations(callee)
             .filter(|operation| operation.before.calls >= 3 && operation.after.calls >= 3)
@@ -209,7 +209,7 @@ impl<'a> Graph<'a> {
 
     /// Series of one service that changed, with what they measure.
     pub(crate) fn anomalies(
-        &self,
+        self,
         service: &str,
     ) -> impl Iterator<Item = (Measure, &'a MetricAnomaly)> {
         self.notes
@@ -222,7 +222,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Complaints in logs that are new or much more frequent, worst first.
-    pub(crate) fn complaints(&self) -> impl Iterator<Item = &'a LogTemplate> {
+    pub(crate) fn complaints(self) -> impl Iterator<Item = &'a LogTemplate> {
         self.notes
             .logs
             .as_ref()
@@ -235,7 +235,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Services that the complaints of `service` name.
-    pub(crate) fn blamed_by(&self, service: &str) -> BTreeSet<&'a str> {
+    pub(crate) fn blamed_by(self, service: &str) -> BTreeSet<&'a str> {
         let mut blamed = BTreeSet::new();
         for complaint in self.complaints().filter(|line| line.service == service) {
             let said = words(&format!("{} {}", complaint.template, complaint.sample));
@@ -254,7 +254,7 @@ impl<'a> Graph<'a> {
     }
 
     /// The windows that were compared.
-    pub(crate) fn windows(&self) -> Option<&'a Windows> {
+    pub(crate) fn windows(self) -> Option<&'a Windows> {
         let notes = self.notes;
         notes
             .traces
@@ -265,7 +265,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Requests a minute to a service before and after the onset, by its server operations.
-    pub(crate) fn demand(&self, service: &str) -> Option<(f64, f64)> {
+    pub(crate) fn demand(self, service: &str) -> Option<(f64, f64)> {
         let windows = self.windows()?;
         let minutes = |from: DateTime<Utc>, to: DateTime<Utc>| {
             float((to - from).num_seconds().max(1).unsigned_abs()) / 60.0

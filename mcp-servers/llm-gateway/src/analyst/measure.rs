@@ -32,6 +32,36 @@ pub(crate) enum Measure {
     Other,
 }
 
+/// Things of which there is only so much.
+const LIMITED: &[&str] = &[
+    "pool",
+    "connection",
+    "connections",
+    "conn",
+    "conns",
+    "thread",
+    "threads",
+    "worker",
+    "workers",
+    "handle",
+    "handles",
+    "fd",
+    "fds",
+    "descriptors",
+    "memory",
+    "heap",
+    "rss",
+    "disk",
+    "permits",
+    "slots",
+    "semaphore",
+    "goroutines",
+    "queue",
+    "sockets",
+    "inodes",
+    "buffer",
+];
+
 /// What a series measures, from its name and labels.
 pub(crate) fn measure(metric: &str, labels: &BTreeMap<String, String>) -> Measure {
     let name = words(metric);
@@ -43,34 +73,7 @@ pub(crate) fn measure(metric: &str, labels: &BTreeMap<String, String>) -> Measur
                     || (wanted.contains(&"5xx") && is_server_error(value)))
         })
     };
-    let pooled = has(&[
-        "pool",
-        "connection",
-        "connections",
-        "conn",
-        "conns",
-        "thread",
-        "threads",
-        "worker",
-        "workers",
-        "handle",
-        "handles",
-        "fd",
-        "fds",
-        "descriptors",
-        "memory",
-        "heap",
-        "rss",
-        "disk",
-        "permits",
-        "slots",
-        "semaphore",
-        "goroutines",
-        "queue",
-        "sockets",
-        "inodes",
-        "buffer",
-    ]);
+    let pooled = has(LIMITED);
     if has(&["hit", "hits"]) {
         return Measure::CacheHits;
     }

@@ -41,6 +41,9 @@ pub(crate) enum Next {
     End(String),
 }
 
+/// What one stage wants to know, given what is known.
+type Stage = fn(&Notes) -> Vec<Call>;
+
 /// After this many turns the analyst reports what it has.
 const TURNS: u32 = 9;
 
@@ -51,7 +54,7 @@ const ALL_DIFFS: usize = 24;
 /// What to do next; writes the verdict into the notes when it is time to report.
 pub(crate) fn next(notes: &mut Notes, offered: &[&str]) -> Next {
     if notes.turn < TURNS {
-        let stages: [(&str, fn(&Notes) -> Vec<Call>); 4] = [
+        let stages: [(&str, Stage); 4] = [
             (
                 "I read the case, what changed in the metrics, and what was deployed.",
                 opening,
@@ -161,7 +164,7 @@ fn focusing(notes: &Notes) -> Vec<Call> {
     let speaks = if graph.kind(&diagnosis.component) == ServiceKind::Service {
         diagnosis.component.clone()
     } else {
-        caller_of(&graph, &diagnosis)
+        caller_of(graph, &diagnosis)
     };
     if notes.lines.is_empty() && graph.complaints().any(|line| line.service == speaks) {
         calls.push(call(
@@ -224,7 +227,7 @@ fn focusing(notes: &Notes) -> Vec<Call> {
     calls
 }
 
-fn caller_of(graph: &Graph<'_>, diagnosis: &Diagnosis) -> String {
+fn caller_of(graph: Graph<'_>, diagnosis: &Diagnosis) -> String {
     let path = &diagnosis.walk.path;
     let previous = path
         .iter()

@@ -1,6 +1,6 @@
 //! What the trouble looks like where it starts. Kinds of evidence are told apart, not added up.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use nightshift_domain::EvidenceId;
 use nightshift_protocol::tools::telemetry::{EdgeDiff, ServiceKind};
 use serde::{Deserialize, Serialize};
@@ -134,17 +134,17 @@ pub(crate) struct Diagnosis {
 pub(crate) fn diagnose(notes: &Notes) -> Option<Diagnosis> {
     let walk = walk(notes)?;
     let graph = Graph::new(notes);
-    let (component, signature) = fan_out(&graph, &walk)
-        .or_else(|| surge::surge(notes, &graph, &walk))
-        .or_else(|| outside(&graph, &walk))
-        .or_else(|| exhaustion(notes, &graph, &walk))
-        .or_else(|| cache(&graph, &walk))
-        .or_else(|| errors(&graph, &walk))
-        .or_else(|| slow_store(&graph, &walk))
-        .or_else(|| network(&graph, &walk))
-        .or_else(|| self_time(&graph, &walk))
+    let (component, signature) = fan_out(graph, &walk)
+        .or_else(|| surge::surge(notes, graph, &walk))
+        .or_else(|| outside(graph, &walk))
+        .or_else(|| exhaustion(notes, graph, &walk))
+        .or_else(|| cache(graph, &walk))
+        .or_else(|| errors(graph, &walk))
+        .or_else(|| slow_store(graph, &walk))
+        .or_else(|| network(graph, &walk))
+        .or_else(|| self_time(graph, &walk))
         .unwrap_or_else(|| (walk.end().to_owned(), Signature::Unclear));
-    let evidence = supporting(notes, &graph, &component, &signature);
+    let evidence = supporting(notes, graph, &component, &signature);
     Some(Diagnosis {
         walk,
         component,
@@ -154,7 +154,7 @@ pub(crate) fn diagnose(notes: &Notes) -> Option<Diagnosis> {
 }
 
 /// More calls for each request, at the end of the walk, along it, or into it.
-fn fan_out(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn fan_out(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let on_path = |name: &str| walk.path.iter().any(|known| known == name);
     let matters = |edge: &&EdgeDiff| {
         let trouble = Trouble::of(edge);
@@ -184,7 +184,7 @@ fn fan_out(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
         })
 }
 
-fn outside(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn outside(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let end = walk.end();
     if graph.kind(end) != ServiceKind::External {
         return None;
@@ -212,7 +212,7 @@ fn outside(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
 }
 
 /// The services whose shortage could explain the end of the walk: itself, and who asks a store.
-fn holders<'a>(graph: &Graph<'a>, walk: &'a Walk) -> Vec<&'a str> {
+fn holders<'a>(graph: Graph<'a>, walk: &'a Walk) -> Vec<&'a str> {
     let mut holders: Vec<&str> = walk.path.iter().rev().take(1).map(String::as_str).collect();
     if graph.kind(walk.end()) == ServiceKind::Database {
         holders.extend(walk.path.iter().rev().skip(1).take(1).map(String::as_str));
@@ -221,13 +221,21 @@ fn holders<'a>(graph: &Graph<'a>, walk: &'a Walk) -> Vec<&'a str> {
     holders
 }
 
-fn exhaustion(notes: &Notes, graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn exhaustion(notes: &Notes, graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     holders(graph, walk)
         .into_iter()
         .find_map(|holder| shortage(notes, graph, holder).map(|found| (holder.to_owned(), found)))
 }
 
-fn shortage(notes: &Notes, graph: &Graph<'_>, holder: &str) -> Option<Signature> {
+/// Whether a rise is the one that hurts: large, and not over long before the trouble.
+fn fills(notes: &Notes, full: DateTime<Utc>, from: f64, to: f64) -> bool {
+    let in_time = notes
+        .onset()
+        .is_none_or(|onset| full >= onset - TimeDelta::minutes(5));
+    in_time && to >= 1.5 * from
+}
+
+fn shortage(notes: &Notes, graph: Graph<'_>, holder: &str) -> Option<Signature> {
     let of = |wanted: Measure, least: f64| {
         graph
             .anomalies(holder)
@@ -240,18 +248,27 @@ fn shortage(notes: &Notes, graph: &Graph<'_>, holder: &str) -> Option<Signature>
     });
     let waiting = of(Measure::Waiting, 4.0).filter(|anomaly| anomaly.score > 0.0);
     let level = of(Measure::Level, 3.0).filter(|anomaly| anomaly.score > 0.0);
-    let limit_fell = graph.anomalies(holder).any(|(measure, anomaly)| {
-        measure == Measure::Limit && anomaly.after < 0.9 * anomaly.before
-    });
+    let lowered = graph
+        .anomalies(holder)
+        .find(|(measure, anomaly)| {
+            *measure == Measure::Limit && anomaly.after < 0.9 * anomaly.before
+        })
+        .map(|(_, anomaly)| anomaly);
+    let limit_fell = lowered.is_some();
     let ramp = notes
         .series
         .iter()
         .filter(|series| series.service == holder)
         .find_map(|series| match series.shape {
             Shape::Ramp {
-                start, from, to, ..
-            } => Some((series, start, from, to)),
-            Shape::Flat | Shape::Step { .. } => None,
+                start,
+                full,
+                from,
+                to,
+            } if lowered.is_none() && fills(notes, full, from, to) => {
+                Some((series, start, from, to))
+            }
+            Shape::Ramp { .. } | Shape::Flat | Shape::Step { .. } => None,
         });
     // A level alone proves no shortage: something must wait, fail, or climb without end.
     if says.is_none() && waiting.is_none() && !(level.is_some() && (ramp.is_some() || limit_fell)) {
@@ -268,11 +285,12 @@ fn shortage(notes: &Notes, graph: &Graph<'_>, holder: &str) -> Option<Signature>
         });
     }
     let shown = level.or(waiting);
-    let since = [level, waiting]
-        .into_iter()
-        .flatten()
-        .filter_map(|anomaly| anomaly.first_breach_at)
-        .min();
+    // Where the limit itself fell, that is the beginning, whatever filled when.
+    let fell_at = lowered.and_then(|anomaly| anomaly.first_breach_at);
+    let since = fell_at.or_else(|| {
+        let shown = [level, waiting].into_iter().flatten();
+        shown.filter_map(|anomaly| anomaly.first_breach_at).min()
+    });
     Some(Signature::Exhaustion {
         what: shown.map_or_else(
             || {
@@ -289,16 +307,21 @@ fn shortage(notes: &Notes, graph: &Graph<'_>, holder: &str) -> Option<Signature>
     })
 }
 
-fn cache(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
-    walk.path.iter().rev().find_map(|name| {
+/// A cache on the way, or just above its end: what it no longer answers, the end must.
+fn cache(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+    let callers = graph.callers(walk.end());
+    let names = walk.path.iter().rev().map(String::as_str).chain(callers);
+    names.into_iter().find_map(|name| {
         graph
             .anomalies(name)
-            .find(|(measure, anomaly)| match measure {
-                Measure::CacheHits => anomaly.score <= -4.0 && anomaly.after < 0.8 * anomaly.before,
-                Measure::CacheMisses => {
-                    anomaly.score >= 4.0 && ratio(anomaly.before, anomaly.after, 0.1) >= 2.0
-                }
-                _other => false,
+            .find(|(measure, anomaly)| {
+                let fewer = *measure == Measure::CacheHits
+                    && anomaly.score <= -4.0
+                    && anomaly.after < 0.8 * anomaly.before;
+                let more = *measure == Measure::CacheMisses
+                    && anomaly.score >= 4.0
+                    && ratio(anomaly.before, anomaly.after, 0.1) >= 2.0;
+                fewer || more
             })
             .map(|(_, anomaly)| {
                 let signature = Signature::CacheMisses {
@@ -306,12 +329,12 @@ fn cache(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
                     before: anomaly.before,
                     after: anomaly.after,
                 };
-                (name.clone(), signature)
+                (name.to_owned(), signature)
             })
     })
 }
 
-fn errors(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn errors(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let end = walk.end();
     let failing = graph
         .operations(end)
@@ -329,7 +352,7 @@ fn errors(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let inbound = graph
         .edges()
         .iter()
-        .filter(|edge| edge.to == end)
+        .filter(|edge| edge.to == end && edge.after.calls >= 10)
         .map(|edge| Trouble::of(edge).errors)
         .fold(0.0, f64::max);
     let says = graph
@@ -349,7 +372,14 @@ fn errors(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
             says: says.map(|line| short(&line.sample, 160)),
             complaint: says.and_then(|line| complaint(&line.template)),
             operation: failing.map(|(operation, _)| operation.operation.clone()),
-            share: failing.map_or(inbound, |(_, share)| share),
+            // A share of a handful of requests is no share.
+            share: failing.map_or(inbound, |(operation, share)| {
+                if operation.after.calls >= 10 {
+                    share
+                } else {
+                    0.0
+                }
+            }),
         },
     ))
 }
@@ -360,7 +390,7 @@ fn loud(line: &nightshift_protocol::tools::telemetry::LogTemplate) -> f64 {
     level * (line.after_per_minute - line.before_per_minute) / (1.0 + line.before_per_minute)
 }
 
-fn slow_store(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn slow_store(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let end = walk.end();
     if graph.kind(end) != ServiceKind::Database {
         return None;
@@ -377,7 +407,7 @@ fn slow_store(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     })
 }
 
-fn network(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn network(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let from = walk.path.iter().rev().nth(1)?;
     let trouble = Trouble::of(graph.edge(from, walk.end())?);
     (trouble.gap_ms >= 5.0 && trouble.gap_ms >= 0.5 * trouble.added_ms).then(|| {
@@ -389,7 +419,7 @@ fn network(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     })
 }
 
-fn self_time(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+fn self_time(graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let end = walk.end();
     graph
         .operations(end)
@@ -421,7 +451,7 @@ fn self_time(graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
 /// Every observation that supports the diagnosis, each kind of telemetry at most once or twice.
 fn supporting(
     notes: &Notes,
-    graph: &Graph<'_>,
+    graph: Graph<'_>,
     component: &str,
     signature: &Signature,
 ) -> Vec<EvidenceId> {

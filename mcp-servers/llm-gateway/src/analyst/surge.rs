@@ -16,7 +16,7 @@ use super::{
 const TIMES: f64 = 1.5;
 
 /// A surge at the entries above the walk.
-pub(crate) fn surge(notes: &Notes, graph: &Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
+pub(crate) fn surge(notes: &Notes, graph: Graph<'_>, walk: &Walk) -> Option<(String, Signature)> {
     let mut entries = graph.entries();
     entries.extend(
         walk.path
@@ -57,7 +57,7 @@ pub(crate) fn surge(notes: &Notes, graph: &Graph<'_>, walk: &Walk) -> Option<(St
 }
 
 /// Demand as counted by the entry's own series.
-fn counted(graph: &Graph<'_>, entry: &str) -> Option<(f64, f64, Option<DateTime<Utc>>)> {
+fn counted(graph: Graph<'_>, entry: &str) -> Option<(f64, f64, Option<DateTime<Utc>>)> {
     let grown: Vec<_> = graph
         .anomalies(entry)
         .filter(|(measure, anomaly)| {

@@ -341,10 +341,11 @@ fn acquit(notes: &Notes, diagnosis: &Diagnosis, unread: u32) -> Option<Cause> {
     evidence.extend(notes.services.iter().map(|seen| seen.ev));
     evidence.extend(notes.deploys.iter().map(|seen| seen.ev));
     let kinds = telemetry_kinds(notes, &diagnosis.evidence);
-    let component = match &diagnosis.signature {
-        // The demand comes in at the entry, but what gives way is at the end of the walk.
-        Signature::Surge { .. } => bottleneck(notes, diagnosis),
-        _other => component,
+    // The demand comes in at the entry, but what gives way is at the end of the walk.
+    let component = if matches!(diagnosis.signature, Signature::Surge { .. }) {
+        bottleneck(notes, diagnosis)
+    } else {
+        component
     };
     Some(Cause {
         component,

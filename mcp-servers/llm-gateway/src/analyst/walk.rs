@@ -31,12 +31,12 @@ impl Walk {
 /// Walks as far as the evidence carries.
 pub(crate) fn walk(notes: &Notes) -> Option<Walk> {
     let graph = Graph::new(notes);
-    let start = start(notes, &graph)?;
+    let start = start(notes, graph)?;
     let mut walk = Walk {
         path: vec![start.to_owned()],
         why: Vec::new(),
     };
-    while let Some((next, why)) = step(&graph, &walk) {
+    while let Some((next, why)) = step(graph, &walk) {
         walk.path.push(next.to_owned());
         walk.why.push(why);
     }
@@ -44,7 +44,7 @@ pub(crate) fn walk(notes: &Notes) -> Option<Walk> {
 }
 
 /// Where to begin: the service of the alert, else one that its words name, else an entry.
-fn start<'a>(notes: &'a Notes, graph: &Graph<'a>) -> Option<&'a str> {
+fn start<'a>(notes: &'a Notes, graph: Graph<'a>) -> Option<&'a str> {
     let alert = notes.alert.as_ref().map(|seen| &seen.got);
     if let Some(name) = alert.and_then(|alert| alert.service.as_deref()) {
         return Some(graph.known(name).unwrap_or(name));
@@ -67,7 +67,7 @@ fn start<'a>(notes: &'a Notes, graph: &Graph<'a>) -> Option<&'a str> {
     })
 }
 
-fn step<'a>(graph: &Graph<'a>, walk: &Walk) -> Option<(&'a str, String)> {
+fn step<'a>(graph: Graph<'a>, walk: &Walk) -> Option<(&'a str, String)> {
     let here = walk.end();
     let unseen = |name: &str| !walk.path.iter().any(|known| known == name);
     let traced: Vec<(&'a str, Trouble)> = graph
@@ -109,7 +109,7 @@ fn weight(trouble: &Trouble) -> f64 {
 
 /// Whether the service's own shortage explains the slow or failed calls it makes, so that the callee
 /// is not to blame: it waits for a connection before it calls.
-fn explains_itself(graph: &Graph<'_>, here: &str, trouble: &Trouble) -> bool {
+fn explains_itself(graph: Graph<'_>, here: &str, trouble: &Trouble) -> bool {
     let short_of = graph
         .anomalies(here)
         .any(|(measure, anomaly)| measure == Measure::Waiting && anomaly.score >= 4.0);
@@ -136,7 +136,7 @@ fn why(from: &str, to: &str, trouble: &Trouble) -> String {
 
 /// Without spans of an edge: follow what the logs blame, or the dependency that broke first.
 fn untraced<'a>(
-    graph: &Graph<'a>,
+    graph: Graph<'a>,
     here: &str,
     unseen: &dyn Fn(&str) -> bool,
 ) -> Option<(&'a str, String)> {
@@ -152,8 +152,7 @@ fn untraced<'a>(
         .into_iter()
         .filter(|name| unseen(name) && (callees.contains(name) || callees.is_empty()))
         .filter(|name| graph.edge(here, name).is_none())
-        .filter(|name| graph.kind(name) != ServiceKind::Service || troubled(graph, name))
-        .next();
+        .find(|name| graph.kind(name) != ServiceKind::Service || troubled(graph, name));
     if let Some(to) = blamed {
         return Some((
             to,
@@ -180,7 +179,7 @@ fn untraced<'a>(
         })
 }
 
-fn troubled(graph: &Graph<'_>, name: &str) -> bool {
+fn troubled(graph: Graph<'_>, name: &str) -> bool {
     graph.complaints().any(|line| line.service == name)
         || graph
             .anomalies(name)
@@ -197,7 +196,7 @@ fn troubled(graph: &Graph<'_>, name: &str) -> bool {
 }
 
 /// Seconds since 1970 at which the service's symptoms first left their usual band.
-fn first_breach(graph: &Graph<'_>, name: &str) -> Option<f64> {
+fn first_breach(graph: Graph<'_>, name: &str) -> Option<f64> {
     graph
         .anomalies(name)
         .filter(|(measure, anomaly)| {

@@ -1,6 +1,6 @@
 //! Anthropic's API, passed through: our key instead of the run's token, its bytes as they come.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 3;
 /// The longest pause that the provider may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long the headers of an answer, or the next bytes of it, may take.
-const SILENCE: Duration = Duration::from_secs(120);
+const SILENCE: Duration = Duration::from_mins(2);
 /// An answer that is not streamed may have this many bytes.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -108,11 +108,13 @@ impl Anthropic {
         let mut body = Value::Object(admitted.body);
         // The provider may tell runs apart, and learns nothing else.
         let digest = Sha256::digest(run.to_string());
-        let who: String = digest
+        let who = digest
             .iter()
             .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            });
         body["metadata"] = json!({ "user_id": who });
         let upstream = self.insist(&body, allowed_betas(beta.as_ref())).await?;
         let status = upstream.status();

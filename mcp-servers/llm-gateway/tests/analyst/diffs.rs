@@ -173,16 +173,16 @@ pub(crate) const INNOCENT: &[Diff] = &[
 
 /// One of these, with the service's name and a word put in.
 pub(crate) fn pick(rng: &mut StdRng, among: &[Diff], service: &str) -> (String, String) {
-    let (path, patch) = among.choose(rng).copied().unwrap_or(("README.md", "+x\n"));
-    fill(rng, path, patch, service)
+    let (path, text) = among.choose(rng).copied().unwrap_or(("README.md", "+x\n"));
+    fill(rng, path, text, service)
 }
 
 /// The service's name and a word put in.
-pub(crate) fn fill(rng: &mut StdRng, path: &str, patch: &str, service: &str) -> (String, String) {
+pub(crate) fn fill(rng: &mut StdRng, path: &str, text: &str, service: &str) -> (String, String) {
     const TRADE: &[&str] = &[
         "parcel", "seat", "recipe", "ledger", "ticket", "sensor", "voucher",
     ];
     let word = TRADE[rng.random_range(0..TRADE.len())];
     let put = |text: &str| text.replace("{s}", service).replace("{w}", word);
-    (put(path), put(patch))
+    (put(path), put(text))
 }

@@ -61,7 +61,7 @@ fn by_path(path: &str) -> Option<&'static str> {
         || [".md", ".rst", ".adoc"]
             .iter()
             .any(|end| file.ends_with(end))
-        || (file.ends_with(".txt") && !manifest)
+        || (ends_in(file, "txt") && !manifest)
         || [
             "codeowners",
             "license",
@@ -93,6 +93,11 @@ fn by_path(path: &str) -> Option<&'static str> {
         return Some("build scripts");
     }
     None
+}
+
+fn ends_in(file: &str, ending: &str) -> bool {
+    file.rsplit_once('.')
+        .is_some_and(|(_, end)| end.eq_ignore_ascii_case(ending))
 }
 
 fn squeezed(lines: &[&str]) -> String {

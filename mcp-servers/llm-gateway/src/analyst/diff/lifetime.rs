@@ -314,10 +314,10 @@ fn grows(patch: &Patch) -> Option<String> {
     if bounded {
         return None;
     }
-    let emptied = patch
+    let no_longer = patch
         .code(Mark::Removed)
         .find(|text| empties(text) && words(text).iter().any(|w| KEEPERS.contains(&w.as_str())));
-    emptied
+    no_longer
         .or_else(|| added.iter().copied().find(|text| adds(text)))
         .map(|text| short(text, 90))
 }

@@ -229,9 +229,11 @@ mod tests {
     }
 
     fn in_loop(diff: &str) -> Option<bool> {
-        found(diff).into_iter().find_map(|ability| match ability {
-            Ability::CallsInLoop { batch_removed, .. } => Some(batch_removed),
-            _ => None,
+        found(diff).into_iter().find_map(|ability| {
+            let Ability::CallsInLoop { batch_removed, .. } = ability else {
+                return None;
+            };
+            Some(batch_removed)
         })
     }
 

@@ -307,9 +307,11 @@ fn topic(key: &str, before: &str) -> Topic {
             Topic::Other
         }
     };
-    match of(key) {
-        Topic::Other => of(before),
-        known => known,
+    let named = of(key);
+    if named == Topic::Other {
+        of(before)
+    } else {
+        named
     }
 }
 
@@ -320,11 +322,14 @@ mod tests {
     fn found(diff: &str) -> Vec<(Topic, Option<f64>, Option<f64>)> {
         abilities(&Patch::parse("conf/app.yaml", diff))
             .into_iter()
-            .filter_map(|ability| match ability {
-                Ability::SetsValue {
+            .filter_map(|ability| {
+                let Ability::SetsValue {
                     topic, from, to, ..
-                } => Some((topic, from, to)),
-                _ => None,
+                } = ability
+                else {
+                    return None;
+                };
+                Some((topic, from, to))
             })
             .collect()
     }

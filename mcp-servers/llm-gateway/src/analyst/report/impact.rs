@@ -15,7 +15,7 @@ use crate::analyst::{
 /// The impact as measured.
 pub(crate) fn impact(notes: &Notes, verdict: &Verdict) -> Impact {
     let graph = Graph::new(notes);
-    let affected = affected(&graph, verdict);
+    let affected = affected(graph, verdict);
     let entry = graph
         .entries()
         .into_iter()
@@ -38,7 +38,8 @@ pub(crate) fn impact(notes: &Notes, verdict: &Verdict) -> Impact {
         .iter()
         .map(|operation| float(operation.after.calls) * operation.after.error_share)
         .sum();
-    let failed_share = (calls > 0.0).then(|| failed / calls);
+    // A share of a handful of requests is no share.
+    let failed_share = (calls >= 20.0).then(|| failed / calls);
     let worst = operations
         .iter()
         .filter(|operation| operation.before.calls > 0)
@@ -99,7 +100,7 @@ pub(crate) fn impact(notes: &Notes, verdict: &Verdict) -> Impact {
 }
 
 /// Our services above the cause whose own requests fail or are slow.
-fn affected(graph: &Graph<'_>, verdict: &Verdict) -> Vec<String> {
+fn affected(graph: Graph<'_>, verdict: &Verdict) -> Vec<String> {
     let cause = verdict
         .cause
         .as_ref()

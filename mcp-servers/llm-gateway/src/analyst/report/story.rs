@@ -125,19 +125,7 @@ pub(crate) fn sentence(diagnosis: &Diagnosis) -> String {
             to,
             limit_fell,
             ..
-        } => {
-            let pace = if *gradual {
-                "fills little by little"
-            } else {
-                "runs out"
-            };
-            let fell = if *limit_fell { "; its limit fell" } else { "" };
-            format!(
-                "`{what}` of {component} {pace}, from {} to {}{fell}",
-                plain(*from),
-                plain(*to)
-            )
-        }
+        } => filling(component, what, *gradual, (*from, *to), *limit_fell),
         Signature::Outside {
             caller,
             errors_before,
@@ -185,22 +173,7 @@ pub(crate) fn sentence(diagnosis: &Diagnosis) -> String {
             operation,
             share,
             ..
-        } => {
-            let on = operation
-                .as_ref()
-                .map(|name| format!(" in `{name}`"))
-                .unwrap_or_default();
-            let words = says
-                .as_ref()
-                .map(|says| format!(" and says “{says}”"))
-                .unwrap_or_default();
-            let much = if *share >= 0.02 {
-                format!("fails {} more of its requests{on}", percent(*share))
-            } else {
-                format!("fails{on}")
-            };
-            format!("{component} {much}{words}")
-        }
+        } => failing(component, says.as_deref(), operation.as_deref(), *share),
         Signature::SlowStore {
             caller,
             before_ms,
@@ -227,4 +200,35 @@ pub(crate) fn sentence(diagnosis: &Diagnosis) -> String {
             format!("The trouble shows at {component}, without a clear symptom below it")
         }
     }
+}
+
+fn failing(component: &str, says: Option<&str>, operation: Option<&str>, share: f64) -> String {
+    let on = operation
+        .map(|name| format!(" in `{name}`"))
+        .unwrap_or_default();
+    let words = says
+        .map(|says| format!(" and says “{says}”"))
+        .unwrap_or_default();
+    if share >= 0.02 {
+        format!(
+            "{component} fails {} more of its requests{on}{words}",
+            percent(share)
+        )
+    } else {
+        format!("{component} fails{on}{words}")
+    }
+}
+
+fn filling(component: &str, what: &str, gradual: bool, level: (f64, f64), fell: bool) -> String {
+    let pace = if gradual {
+        "fills little by little"
+    } else {
+        "runs out"
+    };
+    let fell = if fell { "; its limit fell" } else { "" };
+    format!(
+        "`{what}` of {component} {pace}, from {} to {}{fell}",
+        plain(level.0),
+        plain(level.1)
+    )
 }
