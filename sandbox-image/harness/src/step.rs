@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::session::VERSION;
 
-    fn session(messages: Value) -> Session {
+    fn session(messages: &Value) -> Session {
         serde_json::from_value(json!({
             "version": VERSION,
             "investigation": InvestigationId::generate(),
@@ -133,13 +133,13 @@ mod tests {
 
     #[test]
     fn what_comes_next_follows_from_who_spoke_last() {
-        let mut told = session(json!([{ "role": "user", "content": "go" }]));
+        let mut told = session(&json!([{ "role": "user", "content": "go" }]));
         assert_eq!(next(&told, 2), Next::Ask);
         assert!(matches!(next(&told, 1), Next::GiveUp(_)));
         told.gave_up = true;
         assert_eq!(next(&told, 2), Next::Finished);
 
-        let mut ended = session(json!([{ "role": "assistant", "content": "done" }]));
+        let mut ended = session(&json!([{ "role": "assistant", "content": "done" }]));
         assert_eq!(next(&ended, 2), Next::Remind);
         ended.reminders = 2;
         assert!(matches!(next(&ended, 2), Next::GiveUp(_)));
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn open_calls_are_made_even_when_no_request_is_left() {
         let content = [call("a", &json!({})), call("b", &json!({ "x": 1 }))];
-        let open = session(json!([{ "role": "assistant", "content": content }]));
+        let open = session(&json!([{ "role": "assistant", "content": content }]));
         let Next::Call(calls) = next(&open, 0) else {
             panic!("expected calls");
         };
@@ -167,7 +167,7 @@ mod tests {
                 .enumerate()
                 .map(|(n, input)| call(&n.to_string(), input))
                 .collect();
-            let open = session(json!([{ "role": "assistant", "content": content }]));
+            let open = session(&json!([{ "role": "assistant", "content": content }]));
             let Next::Call(calls) = next(&open, 9) else {
                 panic!("expected calls");
             };

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     http_client::{Body, HttpClient},
-    log::causes,
+    logging::causes,
     renewal::Renewal,
     session::SessionError,
     tokens::Generation,

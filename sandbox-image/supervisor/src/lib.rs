@@ -12,7 +12,7 @@ pub mod harness;
 pub mod http_client;
 pub mod identity;
 pub mod key;
-pub mod log;
+pub mod logging;
 pub mod peer;
 pub mod proxy;
 pub mod renewal;

@@ -7,12 +7,12 @@ use nightshift_supervisor::{
     config::Config,
     exec_as::{Become, EXIT_CODE},
     exit::Failure,
-    harden, log, run,
+    harden, logging, run,
 };
 
 fn main() -> ExitCode {
     harden::harden();
-    log::start();
+    logging::start();
     let mut arguments = std::env::args_os().skip(1).peekable();
     if arguments.next_if(|first| first == "exec-as").is_some() {
         let failed = match Become::parse(arguments) {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             Err(error) => error,
         };
         tracing::error!(
-            error = log::causes(&failed),
+            error = logging::causes(&failed),
             "Did not give up the privileges"
         );
         return EXIT_CODE.into();
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         Err(failure) => {
             tracing::error!(
                 code = failure.code(),
-                error = log::causes(&failure),
+                error = logging::causes(&failure),
                 "Ended"
             );
             failure.code().into()

@@ -15,7 +15,7 @@ use crate::{
     http_client::{ExchangeError, HttpClient},
     identity::{Identity, IdentityError},
     key::ProofKey,
-    log::causes,
+    logging::causes,
     retry::Backoff,
 };
 

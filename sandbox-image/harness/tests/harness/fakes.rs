@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -27,10 +30,22 @@ use crate::{
 
 type Mcp = StreamableHttpService<ToolsFake, NeverSessionManager>;
 
+/// A request that never gets its answer, though it may have had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    /// Which, counted from 1.
+    pub(crate) number: usize,
+    /// Whether it is carried out.
+    pub(crate) carried_out: bool,
+}
+
 #[derive(Clone)]
 pub(crate) struct Fakes {
     pub(crate) model: Arc<ModelFake>,
     pub(crate) case: Arc<Mutex<Case>>,
+    /// The request that never gets its answer.
+    pub(crate) hold: Arc<Mutex<Option<Hold>>>,
+    count: Arc<AtomicUsize>,
     /// Told about every request: the host and the method or tool.
     seen: mpsc::UnboundedSender<String>,
     mcp: [(&'static str, Mcp); 3],
@@ -57,6 +72,8 @@ impl Fakes {
         let (seen, requests) = mpsc::unbounded_channel();
         let fakes = Self {
             model: Arc::default(),
+            hold: Arc::default(),
+            count: Arc::default(),
             case,
             seen,
             mcp,
@@ -77,8 +94,32 @@ async fn dispatch(State(fakes): State<Fakes>, request: Request) -> Response {
         .as_str()
         .or(json["method"].as_str())
         .unwrap_or("request");
-    // The test may have ended already.
-    let _ = fakes.seen.send(format!("{host} {what}"));
+    let number = fakes.count.fetch_add(1, Ordering::SeqCst) + 1;
+    let hold = *fakes.hold.lock().unwrap();
+    let hold = hold.filter(|hold| hold.number == number);
+    let seen = format!("{host} {what}");
+    let mut answer = None;
+    if hold.is_none_or(|hold| hold.carried_out) {
+        if hold.is_none() {
+            // The test may have ended already.
+            let _ = fakes.seen.send(seen.clone());
+        }
+        answer = Some(carry_out(&fakes, &host, parts, body, &json).await);
+    }
+    if let (None, Some(answer)) = (hold, answer) {
+        return answer;
+    }
+    let _ = fakes.seen.send(seen);
+    std::future::pending().await
+}
+
+async fn carry_out(
+    fakes: &Fakes,
+    host: &str,
+    parts: axum::http::request::Parts,
+    body: axum::body::Bytes,
+    json: &Value,
+) -> Response {
     let server = host.trim_end_matches(".test").to_owned();
     let failing = {
         let mut case = fakes.case.lock().unwrap();
@@ -89,7 +130,7 @@ async fn dispatch(State(fakes): State<Fakes>, request: Request) -> Response {
     if let Some(status) = failing {
         return StatusCode::from_u16(status).unwrap().into_response();
     }
-    match host.as_str() {
+    match host {
         "llm.test" if parts.uri.path() == "/v1/messages" => {
             fakes.model.answer(&parts.headers, &body)
         }
