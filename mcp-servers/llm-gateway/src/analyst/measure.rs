@@ -88,6 +88,10 @@ pub(crate) fn measure(metric: &str, labels: &BTreeMap<String, String>) -> Measur
     ]) {
         return Measure::Waiting;
     }
+    // A busy processor is an effect: nobody forgets to give it back.
+    if has(&["cpu"]) {
+        return Measure::Other;
+    }
     let occupied = has(&[
         "use",
         "used",
@@ -122,8 +126,7 @@ pub(crate) fn measure(metric: &str, labels: &BTreeMap<String, String>) -> Measur
         "ms",
         "milliseconds",
         "micros",
-    ]) && !has(&["cpu"])
-    {
+    ]) {
         return Measure::Latency;
     }
     if pooled || (occupied && has(&["in"])) || has(&["saturation", "utilization"]) {
@@ -299,6 +302,7 @@ mod tests {
             ("cache_misses_total:rate", Measure::CacheMisses),
             ("container_restarts_total:rate", Measure::Restarts),
             ("build_info", Measure::Other),
+            ("host_cpu_utilization", Measure::Other),
         ] {
             assert_eq!(of(metric), expected, "{metric}");
         }

@@ -110,6 +110,8 @@ pub(crate) struct GuardSeen {
 pub(crate) struct Notes {
     /// Turns taken so far.
     pub(crate) turn: u32,
+    /// Whether nothing explained the trouble nearby, so that it was looked for further back.
+    pub(crate) back: bool,
     /// What was asked, by tool and arguments.
     pub(crate) asked: BTreeMap<String, Asked>,
     /// The alert.

@@ -20,7 +20,7 @@ use super::{
     notes::{Asked, Notes},
     report,
     signature::{Diagnosis, Signature, diagnose},
-    verdict::decide,
+    verdict::{Verdict, decide},
 };
 
 /// A tool to call.
@@ -80,7 +80,16 @@ pub(crate) fn next(notes: &mut Notes, offered: &[&str]) -> Next {
         }
     }
     if notes.verdict.is_none() {
-        notes.verdict = decide(notes);
+        let verdict = decide(notes);
+        if !notes.back && notes.turn + 4 < TURNS && !verdict.as_ref().is_some_and(explains) {
+            notes.back = true;
+            let wider = ranking(notes);
+            if open(notes, &wider, offered) {
+                let words = "Nothing explains it nearby, so I look further back.";
+                return Next::Call(words.to_owned(), vec![wider]);
+            }
+        }
+        notes.verdict = verdict;
     }
     let draft = report::draft(notes);
     let submit = call(
@@ -91,6 +100,34 @@ pub(crate) fn next(notes: &mut Notes, offered: &[&str]) -> Next {
         return Next::Call("I submit the report.".to_owned(), vec![submit]);
     }
     Next::End(report::closing(notes))
+}
+
+/// Whether there is a cause that deserves the name.
+fn explains(verdict: &Verdict) -> bool {
+    verdict
+        .cause
+        .as_ref()
+        .is_some_and(|cause| cause.confidence >= 0.5)
+}
+
+/// Which part of the past is compared: what the tools choose, or the two hours before the alert.
+fn compared(notes: &Notes) -> TimeRange {
+    let far = notes.fired_at().filter(|_| notes.back);
+    TimeRange {
+        from: far.map(|at| at - TimeDelta::hours(2)),
+        to: far.map(|at| at + TimeDelta::minutes(5)),
+    }
+}
+
+fn ranking(notes: &Notes) -> Call {
+    call(
+        "telemetry_rank_metric_anomalies",
+        &CompareArgs {
+            range: compared(notes),
+            limit: Some(100),
+            ..CompareArgs::default()
+        },
+    )
 }
 
 fn open(notes: &Notes, call: &Call, offered: &[&str]) -> bool {
@@ -114,19 +151,13 @@ fn call<T: Serialize>(tool: &str, args: &T) -> Call {
     }
 }
 
-fn opening(_: &Notes) -> Vec<Call> {
+fn opening(notes: &Notes) -> Vec<Call> {
     vec![
         call("casebook_read_alert", &NoArgs {}),
         call("casebook_list_related_alerts", &NoArgs {}),
         call("casebook_read_runbook", &NoArgs {}),
         call("telemetry_list_services", &ListServicesArgs::default()),
-        call(
-            "telemetry_rank_metric_anomalies",
-            &CompareArgs {
-                limit: Some(100),
-                ..CompareArgs::default()
-            },
-        ),
+        ranking(notes),
         call("codebase_list_deploys", &ListChangesArgs::default()),
         call("codebase_list_flags", &ListChangesArgs::default()),
         call("codebase_list_commits", &ListChangesArgs::default()),
@@ -135,6 +166,7 @@ fn opening(_: &Notes) -> Vec<Call> {
 
 fn comparing(notes: &Notes) -> Vec<Call> {
     let compare = CompareArgs {
+        range: compared(notes),
         onset: notes.metrics.as_ref().map(|seen| seen.got.windows.onset),
         limit: Some(60),
         ..CompareArgs::default()
@@ -261,6 +293,11 @@ fn shapes(notes: &Notes, diagnosis: &Diagnosis) -> Vec<Call> {
         services.extend(callers);
     }
     services.dedup();
+    let (reach, step) = if notes.back {
+        (TimeDelta::hours(2), 30)
+    } else {
+        (TimeDelta::hours(1), 15)
+    };
     let mut calls = Vec::new();
     for service in services {
         let mut asked = 0;
@@ -294,12 +331,12 @@ fn shapes(notes: &Notes, diagnosis: &Diagnosis) -> Vec<Call> {
                 "telemetry_query_metrics",
                 &QueryMetricsArgs {
                     range: TimeRange {
-                        from: notes.fired_at().map(|at| at - TimeDelta::minutes(60)),
+                        from: notes.fired_at().map(|at| at - reach),
                         to: notes.fired_at().map(|at| at + TimeDelta::minutes(2)),
                     },
                     service: Some(service.to_owned()),
                     metric: Some(metric.to_owned()),
-                    step_seconds: Some(15),
+                    step_seconds: Some(step),
                 },
             ));
         }

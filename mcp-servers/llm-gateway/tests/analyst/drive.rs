@@ -148,7 +148,7 @@ fn compact(messages: &mut [Message]) {
     for message in &mut messages[..last] {
         for block in &mut message.content {
             if let Block::ToolResult { content, .. } = block {
-                *content = "[removed to save space]".to_owned();
+                "[removed to save space]".clone_into(content);
             }
         }
     }
@@ -178,7 +178,7 @@ impl Desk<'_> {
         tool: &str,
         input: &Value,
         answer: T,
-    ) -> Result<String, String> {
+    ) -> String {
         let evidence = EvidenceId::generate();
         let content = serde_json::to_value(Observed {
             evidence,
@@ -197,32 +197,23 @@ impl Desk<'_> {
             truncated: false,
             recorded_at: self.world.fired_at,
         });
-        Ok(text)
+        text
     }
 
     fn tool(&mut self, tool: &str, input: &Value) -> Result<String, String> {
+        match tool.split_once('_').map(|(server, _)| server) {
+            Some("telemetry") => self.telemetry(tool, input),
+            Some("codebase") => self.codebase(tool, input),
+            _ => self.casebook(tool, input),
+        }
+    }
+
+    fn telemetry(&mut self, tool: &str, input: &Value) -> Result<String, String> {
         let world = self.world;
-        use EvidenceKind::{Case, Changes, Code, Logs, Metrics, Topology, Traces as TraceKind};
-        match tool {
-            "casebook_read_alert" => {
-                args::<NoArgs>(input);
-                self.observed(Case, tool, input, alert(world))
-            }
-            "casebook_list_related_alerts" => {
-                args::<NoArgs>(input);
-                self.observed(Case, tool, input, RelatedAlerts { alerts: Vec::new() })
-            }
-            "casebook_read_runbook" => {
-                args::<NoArgs>(input);
-                let book = Runbook {
-                    name: "default".to_owned(),
-                    text: "Look, compare, decide.".to_owned(),
-                };
-                self.observed(Case, tool, input, book)
-            }
+        let answer = match tool {
             "telemetry_list_services" => {
                 args::<ListServicesArgs>(input);
-                self.observed(Topology, tool, input, services(world))
+                self.observed(EvidenceKind::Topology, tool, input, services(world))
             }
             "telemetry_rank_metric_anomalies" => {
                 args::<CompareArgs>(input);
@@ -233,7 +224,7 @@ impl Desk<'_> {
                     compared: 90,
                     anomalies,
                 };
-                self.observed(Metrics, tool, input, answer)
+                self.observed(EvidenceKind::Metrics, tool, input, answer)
             }
             "telemetry_compare_log_templates" => {
                 args::<CompareArgs>(input);
@@ -242,19 +233,19 @@ impl Desk<'_> {
                     lines: 9_000,
                     templates: world.templates.clone(),
                 };
-                self.observed(Logs, tool, input, answer)
+                self.observed(EvidenceKind::Logs, tool, input, answer)
             }
             "telemetry_compare_trace_edges" => {
                 args::<CompareArgs>(input);
-                self.observed(TraceKind, tool, input, traced(world))
+                self.observed(EvidenceKind::Traces, tool, input, traced(world))
             }
             "telemetry_query_logs" => {
                 args::<QueryLogsArgs>(input);
-                self.observed(Logs, tool, input, LogLines::default())
+                self.observed(EvidenceKind::Logs, tool, input, LogLines::default())
             }
             "telemetry_query_traces" => {
                 args::<QueryTracesArgs>(input);
-                self.observed(TraceKind, tool, input, Traces::default())
+                self.observed(EvidenceKind::Traces, tool, input, Traces::default())
             }
             "telemetry_query_metrics" => {
                 let asked: QueryMetricsArgs = args(input);
@@ -278,12 +269,25 @@ impl Desk<'_> {
                         points: points.clone(),
                     })
                     .collect();
-                self.observed(Metrics, tool, input, MetricSeries { matched: 1, series })
+                self.observed(
+                    EvidenceKind::Metrics,
+                    tool,
+                    input,
+                    MetricSeries { matched: 1, series },
+                )
             }
+            other => return Err(format!("unknown tool {other}")),
+        };
+        Ok(answer)
+    }
+
+    fn codebase(&mut self, tool: &str, input: &Value) -> Result<String, String> {
+        let world = self.world;
+        let answer = match tool {
             "codebase_list_deploys" => {
                 args::<ListChangesArgs>(input);
                 self.observed(
-                    Changes,
+                    EvidenceKind::Changes,
                     tool,
                     input,
                     Deploys {
@@ -294,7 +298,7 @@ impl Desk<'_> {
             "codebase_list_flags" => {
                 args::<ListChangesArgs>(input);
                 self.observed(
-                    Changes,
+                    EvidenceKind::Changes,
                     tool,
                     input,
                     FlagChanges {
@@ -304,7 +308,7 @@ impl Desk<'_> {
             }
             "codebase_list_commits" => {
                 args::<ListChangesArgs>(input);
-                self.observed(Changes, tool, input, summaries(world))
+                self.observed(EvidenceKind::Changes, tool, input, summaries(world))
             }
             "codebase_read_commit" => {
                 let asked: ReadCommitArgs = args(input);
@@ -313,17 +317,46 @@ impl Desk<'_> {
                     .iter()
                     .find(|commit| commit.commit == asked.commit);
                 match commit {
-                    Some(commit) => self.observed(Code, tool, input, commit.clone()),
-                    None => Err("no such commit".to_owned()),
+                    Some(commit) => self.observed(EvidenceKind::Code, tool, input, commit.clone()),
+                    None => return Err("no such commit".to_owned()),
                 }
             }
             "codebase_search_code" => {
                 args::<SearchCodeArgs>(input);
-                self.observed(Code, tool, input, CodeMatches::default())
+                self.observed(EvidenceKind::Code, tool, input, CodeMatches::default())
             }
             "codebase_read_file" => {
                 args::<ReadFileArgs>(input);
-                Err("no such file".to_owned())
+                return Err("no such file".to_owned());
+            }
+            other => return Err(format!("unknown tool {other}")),
+        };
+        Ok(answer)
+    }
+
+    fn casebook(&mut self, tool: &str, input: &Value) -> Result<String, String> {
+        let world = self.world;
+        let answer = match tool {
+            "casebook_read_alert" => {
+                args::<NoArgs>(input);
+                self.observed(EvidenceKind::Case, tool, input, alert(world))
+            }
+            "casebook_list_related_alerts" => {
+                args::<NoArgs>(input);
+                self.observed(
+                    EvidenceKind::Case,
+                    tool,
+                    input,
+                    RelatedAlerts { alerts: Vec::new() },
+                )
+            }
+            "casebook_read_runbook" => {
+                args::<NoArgs>(input);
+                let book = Runbook {
+                    name: "default".to_owned(),
+                    text: "Look, compare, decide.".to_owned(),
+                };
+                self.observed(EvidenceKind::Case, tool, input, book)
             }
             "casebook_submit_report" => {
                 let submitted: SubmitReportArgs = args(input);
@@ -334,10 +367,11 @@ impl Desk<'_> {
                     dropped: report.dropped.clone(),
                 };
                 self.report = Some(report);
-                Ok(serde_json::to_string(&accepted).unwrap())
+                serde_json::to_string(&accepted).unwrap()
             }
-            other => Err(format!("unknown tool {other}")),
-        }
+            other => return Err(format!("unknown tool {other}")),
+        };
+        Ok(answer)
     }
 }
 

@@ -72,7 +72,9 @@ fn causes_are_found_and_no_innocent_deploy_is_blamed() {
             let finished = investigate(&world, TOOLS, false);
             match grade(&world, finished.report.as_ref()) {
                 Graded::Right => right += 1,
-                graded => wrong.push((*sort, seed, graded, finished.words)),
+                graded @ (Graded::Open | Graded::WrongPlace | Graded::BlamedInnocent) => {
+                    wrong.push((*sort, seed, graded, finished.words));
+                }
             }
         }
         rows.push(format!("{sort}: {right}/{SEEDS}"));
@@ -218,6 +220,10 @@ fn questions_after_the_report_are_answered_from_the_notes() {
 fn an_investigation_takes_few_turns() {
     for sort in SORTS {
         let turns = investigate(&incident(sort, 4), TOOLS, false).turns;
-        assert!(turns <= 6, "{sort} took {turns} turns");
+        let open = ["slow without a change", "new failure"].contains(sort);
+        assert!(
+            turns <= if open { 8 } else { 6 },
+            "{sort} took {turns} turns"
+        );
     }
 }

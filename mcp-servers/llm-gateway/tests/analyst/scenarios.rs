@@ -53,22 +53,76 @@ pub(crate) fn incident(sort: &str, seed: u64) -> World {
         guilty: None,
         title: "Too slow or failing",
     };
-    let name = |at: usize| world.before.nodes[at].name.clone();
-    let (entry, middle, leaf, outside) = (name(0), name(MIDDLE), name(LEAF), name(OUTSIDE));
     innocents(&mut world, &mut rng);
+    if !by_change(&mut world, &mut rng, sort) {
+        by_itself(&mut world, &mut rng, sort);
+    }
+    symptoms(&mut world);
+    world
+        .commits
+        .sort_by_key(|commit| std::cmp::Reverse(commit.at));
+    world
+        .deploys
+        .sort_by_key(|deploy| std::cmp::Reverse(deploy.at));
+    world
+}
+
+/// Breaks the system through a deploy; `false` where the sort is none of these.
+fn by_change(world: &mut World, rng: &mut StdRng, sort: &str) -> bool {
+    let name = |at: usize| world.before.nodes[at].name.clone();
+    let (middle, leaf) = (name(MIDDLE), name(LEAF));
     match sort {
         "query in a loop" => {
             world.after.nodes[LEAF].calls[0].1 = rng.random_range(5.0..40.0);
             world.moved(&leaf, "db_pool_in_use", 1.0, 3.0, 5.0);
-            blame(&mut world, &mut rng, &leaf, 1.0, LOOPS);
+            blame(world, rng, &leaf, 1.0, LOOPS);
         }
         "connection leak" => {
             let lag = rng.random_range(5.0..14.0);
-            drained(&mut world, &mut rng, &leaf, true, lag);
-            blame(&mut world, &mut rng, &leaf, lag + 0.5, LEAKS);
-            let near = pick(&mut rng, INNOCENT, &leaf);
-            world.deploy(&mut rng, &leaf, 0.8, near);
+            drained(world, rng, &leaf, true, lag);
+            blame(world, rng, &leaf, lag + 0.5, LEAKS);
+            let near = pick(rng, INNOCENT, &leaf);
+            world.deploy(rng, &leaf, 0.8, near);
         }
+        "cache kept too short" => {
+            world.after.nodes[LEAF].calls[0].1 *= 5.0;
+            world.moved(&leaf, "cache_hit_ratio", 0.95, 0.2, 5.0);
+            blame(world, rng, &leaf, 2.0, CACHES);
+        }
+        "limit lowered" => {
+            drained(world, rng, &leaf, false, 0.0);
+            world.moved(&leaf, "db_pool_max", 40.0, 4.0, -60.0);
+            blame(world, rng, &leaf, 2.0, LIMITS);
+        }
+        "timeout lowered" => {
+            world.after.nodes[MIDDLE].calls[0].2 = 0.4;
+            world.logs(
+                &middle,
+                "error",
+                &format!("calling {leaf}: request timed out"),
+                0.0,
+                40.0,
+            );
+            blame(world, rng, &middle, 0.7, TIMEOUTS);
+        }
+        "new failure" => {
+            world.after.nodes[LEAF].fails = rng.random_range(0.1..0.9);
+            let ((path, text), says) = FAILURES.choose(rng).copied().unwrap();
+            world.logs(&leaf, "error", says, 0.0, 25.0);
+            let diff = fill(rng, path, text, &leaf);
+            world.guilty = Some(world.deploy(rng, &leaf, 0.6, diff));
+            world.components = vec![leaf];
+        }
+        _ => return false,
+    }
+    true
+}
+
+/// Breaks the system without a deploy.
+fn by_itself(world: &mut World, rng: &mut StdRng, sort: &str) {
+    let name = |at: usize| world.before.nodes[at].name.clone();
+    let (entry, middle, leaf, outside) = (name(0), name(MIDDLE), name(LEAF), name(OUTSIDE));
+    match sort {
         "outside system fails" => {
             let node = &mut world.after.nodes[OUTSIDE];
             node.own_ms *= rng.random_range(1.0..12.0);
@@ -92,35 +146,6 @@ pub(crate) fn incident(sort: &str, seed: u64) -> World {
             world.logs(&leaf, "warn", "queue is full, request refused", 0.0, 12.0);
             world.components = vec![entry, middle, leaf];
         }
-        "cache kept too short" => {
-            world.after.nodes[LEAF].calls[0].1 *= 5.0;
-            world.moved(&leaf, "cache_hit_ratio", 0.95, 0.2, 5.0);
-            blame(&mut world, &mut rng, &leaf, 2.0, CACHES);
-        }
-        "limit lowered" => {
-            drained(&mut world, &mut rng, &leaf, false, 0.0);
-            world.moved(&leaf, "db_pool_max", 40.0, 4.0, -60.0);
-            blame(&mut world, &mut rng, &leaf, 2.0, LIMITS);
-        }
-        "timeout lowered" => {
-            world.after.nodes[MIDDLE].calls[0].2 = 0.4;
-            world.logs(
-                &middle,
-                "error",
-                &format!("calling {leaf}: request timed out"),
-                0.0,
-                40.0,
-            );
-            blame(&mut world, &mut rng, &middle, 0.7, TIMEOUTS);
-        }
-        "new failure" => {
-            world.after.nodes[LEAF].fails = rng.random_range(0.1..0.9);
-            let ((path, patch), says) = FAILURES.choose(&mut rng).copied().unwrap();
-            world.logs(&leaf, "error", says, 0.0, 25.0);
-            let diff = fill(&mut rng, path, patch, &leaf);
-            world.guilty = Some(world_deploy(&mut world, &mut rng, &leaf, 0.6, diff));
-            world.components = vec![leaf];
-        }
         "slow without a change" => {
             world.after.nodes[LEAF].own_ms *= 12.0;
             world.components = vec![leaf];
@@ -136,24 +161,6 @@ pub(crate) fn incident(sort: &str, seed: u64) -> World {
         }
         other => panic!("no such sort: {other}"),
     }
-    symptoms(&mut world);
-    world
-        .commits
-        .sort_by_key(|commit| std::cmp::Reverse(commit.at));
-    world
-        .deploys
-        .sort_by_key(|deploy| std::cmp::Reverse(deploy.at));
-    world
-}
-
-fn world_deploy(
-    world: &mut World,
-    rng: &mut StdRng,
-    service: &str,
-    minutes: f64,
-    diff: (String, String),
-) -> String {
-    world.deploy(rng, service, minutes, diff)
 }
 
 fn blame(

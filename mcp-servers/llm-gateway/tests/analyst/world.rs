@@ -60,6 +60,9 @@ impl System {
     }
 }
 
+/// A series over time, oldest first.
+pub(crate) type Points = Vec<(DateTime<Utc>, f64)>;
+
 /// Everything that the tools answer from.
 pub(crate) struct World {
     pub(crate) before: System,
@@ -68,7 +71,7 @@ pub(crate) struct World {
     pub(crate) fired_at: DateTime<Utc>,
     pub(crate) alerted: usize,
     pub(crate) extra: Vec<MetricAnomaly>,
-    pub(crate) series: BTreeMap<(String, String), Vec<(DateTime<Utc>, f64)>>,
+    pub(crate) series: BTreeMap<(String, String), Points>,
     pub(crate) templates: Vec<LogTemplate>,
     pub(crate) deploys: Vec<Deploy>,
     pub(crate) commits: Vec<Commit>,
@@ -91,7 +94,7 @@ impl World {
         rng: &mut StdRng,
         service: &str,
         minutes_before_onset: f64,
-        (path, patch): (String, String),
+        (path, text): (String, String),
     ) -> String {
         let commit = format!(
             "{:016x}{:016x}{:08x}",
@@ -105,7 +108,7 @@ impl World {
             author: "someone".to_owned(),
             at: at - TimeDelta::minutes(4),
             message: "adjust things".to_owned(),
-            files: vec![FileChange { path, patch }],
+            files: vec![FileChange { path, patch: text }],
         });
         self.deploys.push(Deploy {
             at,

@@ -320,7 +320,7 @@ async fn a_provider_that_is_down_gives_new_runs_to_the_analyst_and_they_stay_the
     assert_eq!(answer.body["model"], json!("analyst"));
 
     // Later the provider may be back; this conversation stays where it began.
-    tokio::time::advance(std::time::Duration::from_secs(60)).await;
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
     let again = world.post(&ask(), &world.token_of(&other)).await;
     assert_eq!(again.body["model"], json!("analyst"));
 }

@@ -28,7 +28,6 @@ const GIVES: &[&str] = &[
     "dispose",
     "free",
     "unlock",
-    "rollback",
     "disconnect",
     "destroy",
     "unsubscribe",
@@ -181,15 +180,20 @@ fn leaves_early(hunk: &[Line]) -> Option<String> {
                 .rev()
                 .take(2)
                 .any(|line| gives(&line.text));
-            line.mark == Mark::Added && leaves(&line.text) && !tidy
+            leaves(&line.text) && !tidy
         })
         .map(|(_, line)| line)
         .collect();
-    // A way out that is always taken tells more than one that is taken when a call fails.
+    let added = |line: &&&&Line| line.mark == Mark::Added;
+    let first = exits.iter().find(added)?;
+    // Where giving back moved, old ways out may now come before it. A way out that is always taken
+    // tells more than one that is taken when a call fails.
+    let moved = after[give].mark == Mark::Added;
     exits
         .iter()
+        .filter(|line| moved || line.mark == Mark::Added)
         .find(|line| !line.text.contains('?'))
-        .or(exits.first())
+        .or(Some(first))
         .map(|line| short(&line.text, 90))
 }
 
