@@ -17,6 +17,7 @@ mod plan;
 mod reply;
 mod report;
 mod shape;
+mod shortage;
 mod signature;
 mod surge;
 mod transcript;

@@ -6,6 +6,7 @@
     reason = "a test says what broke by ending, and prints what it found"
 )]
 
+mod answers;
 mod blind;
 mod diffs;
 mod drive;
