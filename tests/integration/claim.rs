@@ -1,8 +1,9 @@
 //! Pairing tickets with sandboxes.
 
 use anyhow::Result;
+use chrono::TimeDelta;
 use nightshift_domain::{Epoch, investigation::State};
-use nightshift_engine::{claim::claim, dispatch::dispatch};
+use nightshift_engine::{Clock, attest::admit, claim::claim, dispatch::dispatch};
 use nightshift_tests::{Fault, World};
 use sqlx::PgPool;
 
@@ -68,6 +69,32 @@ async fn a_tenant_at_its_limit_waits_without_blocking_others(pg: PgPool) -> Resu
 
     assert_eq!(world.investigation(waits).await?.state.name(), "queued");
     assert_eq!(world.investigation(served).await?.state.name(), "claimed");
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn whoever_rests_does_not_use_up_the_tenants_limit(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(2).max_running(1).build(pg).await?;
+    let first = world.alert("a").await?;
+    claim(&world.platform, world.pool).await?;
+    admit(
+        world.store(),
+        &world.clock,
+        &world.statement(first).await?,
+        "key",
+    )
+    .await?;
+    let now = world.clock.now();
+    let working = world.investigation(first).await?;
+    let mut tx = world.store().begin().await?;
+    tx.apply(working.rest(Epoch(1), now + TimeDelta::hours(1))?, now)
+        .await?;
+    tx.commit().await?;
+
+    let second = world.alert("b").await?;
+    claim(&world.platform, world.pool).await?;
+
+    assert_eq!(world.investigation(second).await?.state.name(), "claimed");
     Ok(())
 }
 

@@ -43,7 +43,7 @@ impl Tx {
     /// Grants up to `batch` ready sandboxes to waiting tickets and writes their dispatch steps.
     ///
     /// First come, first served within a tenant; round-robin between tenants; a tenant at its limit waits
-    /// without blocking others. Sandboxes that others hold locked are passed over.
+    /// without blocking others. A resting investigation does not count: its machine is stopped. Sandboxes that others hold locked are passed over.
     #[tracing::instrument(name = "store.grant.batch", skip(self))]
     pub async fn grant(
         &mut self,
@@ -92,7 +92,7 @@ impl Tx {
                    select w.tenant_id,
                           t.max_running - (select count(*) from investigations i
                                             where i.tenant_id = w.tenant_id
-                                              and i.state in ('claimed', 'starting', 'working', 'resting')
+                                              and i.state in ('claimed', 'starting', 'working')
                                           ) as free
                      from waiting w
                      join tenants t on t.id = w.tenant_id

@@ -210,18 +210,6 @@ impl Store {
         .await?;
         Ok(row.map(Investigation::try_from).transpose()?)
     }
-
-    /// How many investigations of a tenant hold a sandbox.
-    pub async fn running(&self, tenant: TenantId) -> Result<i64, StoreError> {
-        let count = sqlx::query_scalar!(
-            r#"select count(*) as "count!" from investigations
-                where tenant_id = $1 and state in ('claimed', 'starting', 'working', 'resting')"#,
-            tenant.as_uuid(),
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        Ok(count)
-    }
 }
 
 struct Row {
