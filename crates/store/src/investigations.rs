@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{
-    Epoch, IncidentId, Investigation, InvestigationId, TenantId, Version,
+    Epoch, IncidentId, Investigation, InvestigationId, Version,
     investigation::{Run, State, Transition},
 };
 use uuid::Uuid;
