@@ -3,7 +3,7 @@
 use anyhow::Result;
 use chrono::TimeDelta;
 use nightshift_domain::{Epoch, investigation::State};
-use nightshift_engine::{Clock, attest::admit, claim::claim, dispatch::dispatch};
+use nightshift_engine::{Clock, attest::admit, claim::claim, dispatch::dispatch, refill::refill};
 use nightshift_tests::{Fault, World};
 use sqlx::PgPool;
 
@@ -149,6 +149,22 @@ async fn whoever_finds_the_pool_empty_waits_and_is_woken_when_one_is_ready(
         matches!(found.state, State::Starting(run) if run.epoch == Epoch(1)),
         "{found:?}"
     );
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_pool_with_less_room_than_it_wants_still_serves_whoever_waits(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(3).at_most(5).build(pg).await?;
+    for number in 0..3 {
+        world.alert(&format!("alert-{number}")).await?;
+    }
+    claim(&world.platform, world.pool).await?;
+    let last = world.alert("last").await?;
+
+    refill(&world.platform, world.pool).await?;
+    world.settle().await?;
+
+    assert_eq!(world.investigation(last).await?.state.name(), "starting");
     Ok(())
 }
 

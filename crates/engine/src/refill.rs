@@ -23,10 +23,11 @@ pub async fn refill(platform: &Platform, pool: PoolId) -> Result<(), StoreError>
     let wanted = i64::from(found.target_ready) + level.waiting;
     let room = i64::from(found.max_sandboxes) - level.live;
     let missing = wanted - level.ready - level.coming;
-    if level.waiting > level.ready + level.coming && room < missing {
-        // Nobody may wait while others rest: the longest resting ones are ended for them.
-        let needed = (level.waiting - level.ready - level.coming - room.max(0)).min(BATCH);
-        for resting in tx.longest_resting(needed).await? {
+    // Nobody may wait while others rest: the longest resting ones are ended for them.
+    let unserved = level.waiting - level.ready - level.coming;
+    let needed = (unserved - room.max(0)).clamp(0, BATCH);
+    if needed > 0 {
+        for resting in tx.longest_resting(pool, needed).await? {
             conclude(&mut tx, resting, now).await?;
         }
     }

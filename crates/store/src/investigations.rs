@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{
-    Epoch, IncidentId, Investigation, InvestigationId, Version,
+    Epoch, IncidentId, Investigation, InvestigationId, PoolId, Version,
     investigation::{Run, State, Transition},
 };
 use uuid::Uuid;
@@ -151,18 +151,25 @@ impl Tx {
             .collect::<Result<_, _>>()?)
     }
 
-    /// The investigations that have rested longest, to let their sandboxes go when others wait.
+    /// The investigations that have rested longest in sandboxes of a pool, to let those go when
+    /// others wait.
     #[tracing::instrument(name = "store.investigation.rested", skip(self))]
-    pub async fn longest_resting(&mut self, limit: i64) -> Result<Vec<Investigation>, StoreError> {
+    pub async fn longest_resting(
+        &mut self,
+        pool: PoolId,
+        limit: i64,
+    ) -> Result<Vec<Investigation>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
-            "select id, tenant_id, incident_id, alert_id, state, sandbox_id, epoch, deadline_at,
-                    ended_at, reason, restarts, version, created_at
-               from investigations
-              where state = 'resting'
-              order by deadline_at
-              limit $1
-                for update skip locked",
+            "select i.id, i.tenant_id, i.incident_id, i.alert_id, i.state, i.sandbox_id, i.epoch,
+                    i.deadline_at, i.ended_at, i.reason, i.restarts, i.version, i.created_at
+               from investigations i
+               join sandboxes s on s.id = i.sandbox_id
+              where i.state = 'resting' and s.pool_id = $1
+              order by i.deadline_at
+              limit $2
+                for update of i skip locked",
+            pool.as_uuid(),
             limit,
         )
         .fetch_all(&mut *self.conn)
