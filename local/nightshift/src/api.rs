@@ -54,6 +54,19 @@ pub struct Event {
     pub detail: Value,
 }
 
+impl Investigation {
+    /// When `kind` first happened, in milliseconds after the alert was accepted. A machine may prove
+    /// itself before the provider's yes to its start is back; then that is when it had started.
+    #[must_use]
+    pub fn after(&self, kind: &str) -> Option<i64> {
+        let timing = |kind| self.timings.get(kind).copied();
+        match kind {
+            "started" => timing("started").or_else(|| timing("attested")),
+            _ => timing(kind),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Page {
     items: Vec<Value>,

@@ -70,10 +70,9 @@ async fn measure(checkout: &Checkout, session: &Session, runs: usize) -> Result<
         let found = session.api.investigation(id).await?;
         for ((kind, _), values) in STAGES.iter().zip(&mut spans) {
             let ms = found
-                .timings
-                .get(*kind)
+                .after(kind)
                 .with_context(|| format!("{id} is {} and was never {kind}", found.state))?;
-            values.push(f64::from(i32::try_from(*ms)?));
+            values.push(f64::from(i32::try_from(ms)?));
         }
         let working = spans.get(3).and_then(|values| values.last());
         say(&format!(

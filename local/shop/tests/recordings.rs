@@ -28,7 +28,7 @@ fn kept() -> Vec<(PathBuf, Recording, Value)> {
     loaded.unwrap_or_else(|error| panic!("a recording does not load: {error:#}"))
 }
 
-/// When the cause came: the guilty deploy, or the first charge that the provider refused twice.
+/// When the cause came: with the guilty deploy or, where there is none, some two minutes before the alert.
 fn onset(recording: &Recording, answer: &Value) -> DateTime<Utc> {
     let commit = answer["change"]["commit"].as_str();
     let deployed = recording
@@ -110,6 +110,27 @@ fn everything_in_a_recording_happened_in_its_window() {
                 .all(|span| window.contains(&span.start))
         );
         assert!(recording.alert.observed > recording.alert.threshold);
+    }
+}
+
+#[test]
+fn no_two_recordings_tell_of_the_same_time() {
+    let mut spans: Vec<(DateTime<Utc>, DateTime<Utc>, String)> = Vec::new();
+    for (_, recording, _) in kept() {
+        let manifest = recording.manifest;
+        let changes = recording.commits.iter().map(|commit| commit.at);
+        let changes = changes.chain(recording.deploys.iter().map(|deploy| deploy.at));
+        let first = changes.chain([manifest.starts_at]).min();
+        spans.push((
+            first.unwrap_or(manifest.starts_at),
+            manifest.ends_at,
+            manifest.name,
+        ));
+    }
+    spans.sort();
+    for pair in spans.windows(2) {
+        let ((_, ended, one), (began, _, other)) = (&pair[0], &pair[1]);
+        assert!(ended < began, "{other} begins before {one} has ended");
     }
 }
 

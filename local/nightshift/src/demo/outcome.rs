@@ -29,7 +29,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub(super) fn of(investigation: &Investigation, report: Report, expected: Expected) -> Self {
-        let after = |kind: &str| investigation.timings.get(kind).copied();
+        let after = |kind| investigation.after(kind);
         Self {
             alert_to_claim_ms: after("claimed"),
             alert_to_start_ms: after("started"),

@@ -7,6 +7,7 @@ use nightshift_domain::{
     EvidenceId, Report,
     report::{Change, CitedEvidence, Impact, Outcome, RootCause},
 };
+use serde_json::Value;
 
 use super::{Paint, Style, page::Page};
 
@@ -97,8 +98,8 @@ fn evidence(page: &mut Page, item: &CitedEvidence, cites: &Citations) {
     let kind = item.kind.as_str();
     let mark = format!("{:<4}", cites.mark(item.id));
     page.item(&mark, &format!("{} ({kind}{cut})", item.tool), 2);
-    let arguments = item.arguments.to_string();
-    if arguments != "{}" {
+    let arguments = spelled(&item.arguments);
+    if !arguments.is_empty() {
         page.paragraph(&shortened(&arguments, ARGUMENTS), 7);
     }
     let digest: String = item.digest.chars().take(12).collect();
@@ -193,6 +194,17 @@ fn bar(confidence: f64) -> String {
 
 fn clock(at: DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// The arguments that were given, `name=value`.
+fn spelled(arguments: &Value) -> String {
+    let given = arguments.as_object().into_iter().flatten();
+    let given = given.filter(|(_, value)| !value.is_null());
+    let spelled = given.map(|(name, value)| match value.as_str() {
+        Some(text) => format!("{name}={text}"),
+        None => format!("{name}={value}"),
+    });
+    spelled.collect::<Vec<_>>().join(" ")
 }
 
 fn words(name: &str) -> String {

@@ -34,7 +34,7 @@ FINDINGS
 
 EVIDENCE
   E1   telemetry.query_metrics (metrics, cut)
-       {\"service\":\"bakery\"}
+       service=bakery
        evd_00000000000000000000000000000001, 03:00:00Z, sha256 abababababab
   E2   codebase.read_commit (code)
        evd_00000000000000000000000000000002, 03:00:00Z, sha256 abababababab
@@ -66,7 +66,7 @@ fn cited(last: u8, kind: EvidenceKind, tool: &str) -> CitedEvidence {
         kind,
         tool: tool.to_owned(),
         arguments: if last == 1 {
-            serde_json::json!({"service": "bakery"})
+            serde_json::json!({"service": "bakery", "to": null})
         } else {
             serde_json::json!({})
         },

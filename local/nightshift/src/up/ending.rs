@@ -10,6 +10,9 @@ use nightshift_store::{StoreError, views::Part};
 
 /// Sandboxes destroyed at once.
 const AT_ONCE: usize = 8;
+/// How often destroying one is tried, and the pause between.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long destroying may take; what is left is destroyed at the next start.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Rows looked at.
@@ -26,7 +29,7 @@ pub(super) async fn clear(platform: &Platform) -> Result<()> {
     }
     let idle = idle_sandboxes(platform).await?;
     let destroyed = stream::iter(idle).for_each_concurrent(AT_ONCE, |id| async move {
-        if let Err(error) = destroy(platform, id).await {
+        if let Err(error) = destroy_patiently(platform, id).await {
             tracing::warn!(sandbox.id = %id, error, "Could not destroy a sandbox; the next start does");
         }
     });
@@ -62,6 +65,17 @@ async fn idle_sandboxes(platform: &Platform) -> Result<Vec<SandboxId>, StoreErro
     let rows = platform.store.view_sandboxes(None, None, part).await?;
     let idle = rows.into_iter().filter(|row| row.state != "claimed");
     Ok(idle.map(|row| row.id).collect())
+}
+
+/// A provider lets go of a destroyed machine's volume a little later, so a first no is not the last.
+async fn destroy_patiently(platform: &Platform, id: SandboxId) -> Result<(), String> {
+    for _ in 1..ATTEMPTS {
+        if destroy(platform, id).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    destroy(platform, id).await
 }
 
 async fn destroy(platform: &Platform, id: SandboxId) -> Result<(), String> {
