@@ -1,6 +1,10 @@
 //! The server as a sandbox meets it: real gate, real transport, a store of recordings on disk.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
 
 #[path = "fixture/recording.rs"]
 mod recording;
