@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long a stack may take to come up, and a crowd of agents to end: the machines are slow and busy.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A running stack.
 pub(crate) struct Stack {
@@ -115,10 +115,7 @@ impl Stack {
             let states: Vec<(String, String)> = listed
                 .lines()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .flat_map(|value| match value {
-                    Value::Array(items) => items,
-                    other => vec![other],
-                })
+                .flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value]))
                 .filter_map(|item| {
                     Some((
                         item["id"].as_str()?.to_owned(),

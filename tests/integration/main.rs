@@ -1,5 +1,10 @@
 //! The platform against a real PostgreSQL, one file per use case.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
 mod attest;
 mod claim;
 mod intake;

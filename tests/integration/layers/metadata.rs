@@ -104,7 +104,7 @@ impl Workspace {
     }
 
     /// Plants a dependency, to see that it is found.
-    pub(super) fn pretend(&mut self, user: &str, used: &str) {
+    pub(super) fn pretend(&mut self, user: &str, link: &str) {
         let id = |name: &str| {
             let mut packages = self.packages.values();
             packages
@@ -113,9 +113,9 @@ impl Workspace {
                 .id
                 .clone()
         };
-        let (user, used_id) = (id(user), id(used));
+        let (user, used_id) = (id(user), id(link));
         let package = self.packages.get_mut(&user).unwrap();
-        package.dependencies.push(used.to_owned());
+        package.dependencies.push(link.to_owned());
         self.links.entry(user).or_default().insert(used_id);
     }
 }

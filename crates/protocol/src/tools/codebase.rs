@@ -184,7 +184,9 @@ fn plain<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> 
         serde_json::Value::Object(_) | serde_json::Value::Array(_) => {
             Err(serde::de::Error::custom("a flag has a plain value"))
         }
-        plain => Ok(plain.to_string()),
+        plain @ (serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)) => Ok(plain.to_string()),
     }
 }
 
