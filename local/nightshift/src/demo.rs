@@ -49,16 +49,17 @@ pub async fn run(checkout: &Checkout, demo: &Demo, size: Size) -> Result<bool> {
             "interrupted; what was accepted is kept and goes on at the next start of the stack"
         )),
     };
+    if demo.json
+        && let Ok(outcome) = &result
+    {
+        answer(&serde_json::to_string(outcome)?);
+    }
     if demo.keep && result.is_ok() && session.is_own() {
         say("the stack stays up (--keep); .local/stack.json says where. Ctrl-C ends it");
         interrupted.wait().await;
     }
     session.end().await?;
-    let outcome = result?;
-    if demo.json {
-        answer(&serde_json::to_string(&outcome)?);
-    }
-    Ok(outcome.correct)
+    Ok(result?.correct)
 }
 
 async fn investigate(

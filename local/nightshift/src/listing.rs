@@ -15,8 +15,8 @@ use crate::{
     webhook,
 };
 
-/// Rows that a table shows.
-const MOST: usize = 200;
+/// Rows that a listing shows, the newest; the API has the pages after them.
+const MOST: usize = 50;
 
 /// Investigations, newest first.
 pub async fn investigations(api: &Api, state: Option<&str>, json: bool) -> Result<()> {

@@ -60,6 +60,11 @@ impl Stack {
             .migrate()
             .await
             .context("the schema could not be brought up to date")?;
+        // The lock says that no other relay runs; a killed one holds steps that nobody carries out.
+        let released = store.release_leases().await?;
+        if released > 0 {
+            tracing::info!(released, "Took up the steps of a stack that was killed");
+        }
         let platform = control::platform(store.clone(), &ports, &secrets)?;
         let now = platform.clock.now();
         seed::seed(&store, &secrets, &image.reference, size, now).await?;
