@@ -266,7 +266,7 @@ fn read(path: &Path) -> Value {
 
 fn shop() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../local/shop")
+        .join("../local/shop")
         .canonicalize()
         .unwrap()
 }
