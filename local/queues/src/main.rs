@@ -1,0 +1,3 @@
+//! `queues`: SQS on one machine.
+
+fn main() {}
