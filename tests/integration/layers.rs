@@ -47,6 +47,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("mcp-servers/kit", BELOW_STORE),
     ("mcp-servers", SERVER),
     (
+        "mcp-servers/observer",
+        &[
+            "nightshift-domain",
+            "nightshift-protocol",
+            "nightshift-mcp-kit",
+        ],
+    ),
+    (
         "mcp-servers/casebook",
         &[
             "nightshift-domain",
@@ -61,6 +69,7 @@ const SERVER: &[&str] = &[
     "nightshift-domain",
     "nightshift-protocol",
     "nightshift-mcp-kit",
+    "nightshift-observer",
 ];
 
 /// Folders that may use everything and that nobody else uses.

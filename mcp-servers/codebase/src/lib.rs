@@ -5,10 +5,8 @@ pub mod backend;
 pub mod question;
 pub mod recording;
 
-mod config;
 mod connections;
 mod tools;
 
-pub use config::Config;
-pub use connections::{Connections, NoConnection};
+pub use connections::Connections;
 pub use tools::CodebaseServer;

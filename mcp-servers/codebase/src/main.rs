@@ -3,8 +3,9 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
-use nightshift_codebase::{CodebaseServer, Config, Connections};
+use nightshift_codebase::{CodebaseServer, Connections};
 use nightshift_mcp_kit::{CachedRuns, CasebookClient, EvidenceLog, Runs, casebook, serve};
+use nightshift_observer::Config;
 
 #[tokio::main]
 async fn main() -> ExitCode {

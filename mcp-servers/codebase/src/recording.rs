@@ -5,9 +5,7 @@
 
 mod backend;
 mod history;
-mod read;
 mod store;
 
 pub use backend::RecordingBackend;
-pub use read::ReadError;
 pub use store::{RecordingStore, StoreError};

@@ -37,7 +37,7 @@ pub enum BackendError {
         name: String,
         /// Why.
         #[source]
-        source: crate::recording::ReadError,
+        source: nightshift_observer::ReadError,
     },
     /// Reading was cut short because the server is stopping.
     #[error("the server is stopping")]

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use nightshift_observer::{Connected, NoConnection};
 use nightshift_protocol::run::RunStatus;
-use serde::Deserialize;
 
 use crate::{
     backend::Backend,
@@ -17,29 +17,6 @@ const SERVER: &str = "telemetry";
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
     stores: BTreeMap<String, Arc<RecordingStore>>,
-}
-
-/// Why a run has nothing to ask.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoConnection {
-    /// The tenant connected no telemetry.
-    #[error("this tenant has connected no telemetry; work without it and say so in the report")]
-    NotConnected,
-    /// The connection is not of a shape that we know.
-    #[error("this tenant's telemetry connection is not usable: {0}")]
-    Unusable(String),
-    /// The connection names a kind of backend that we do not have.
-    #[error("this tenant's telemetry is in `{0}`, which this server cannot read")]
-    UnknownBackend(String),
-    /// The connection names a store that the operator did not give us.
-    #[error("this tenant's telemetry store `{0}` is not available on this server")]
-    UnknownStore(String),
-}
-
-#[derive(Deserialize)]
-struct Connection {
-    backend: String,
-    store: Option<String>,
 }
 
 impl Connections {
@@ -64,24 +41,16 @@ impl Connections {
 
     /// The backend that a run's tenant has connected.
     pub fn of_run(&self, run: &RunStatus) -> Result<Arc<dyn Backend>, NoConnection> {
-        let value = run
-            .connections
-            .get(SERVER)
-            .ok_or(NoConnection::NotConnected)?;
-        let connection = Connection::deserialize(value)
-            .map_err(|error| NoConnection::Unusable(error.to_string()))?;
-        if connection.backend != "recording" {
-            return Err(NoConnection::UnknownBackend(connection.backend));
-        }
-        let store = connection
-            .store
-            .ok_or_else(|| NoConnection::Unusable("it names no `store`".to_owned()))?;
+        let Connected::Recordings { store } = Connected::of_run(run, SERVER)?;
         match self.stores.get(&store) {
             Some(found) => Ok(Arc::new(RecordingBackend::new(
                 Arc::clone(found),
                 run.fired_at,
             ))),
-            None => Err(NoConnection::UnknownStore(store)),
+            None => Err(NoConnection::UnknownStore {
+                what: SERVER,
+                store,
+            }),
         }
     }
 }

@@ -10,10 +10,8 @@ pub mod series;
 pub mod stats;
 pub mod templates;
 
-mod config;
 mod connections;
 mod tools;
 
-pub use config::Config;
-pub use connections::{Connections, NoConnection};
+pub use connections::Connections;
 pub use tools::TelemetryServer;

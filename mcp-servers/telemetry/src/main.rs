@@ -4,7 +4,8 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use nightshift_mcp_kit::{CachedRuns, CasebookClient, EvidenceLog, Runs, casebook, serve};
-use nightshift_telemetry::{Config, Connections, TelemetryServer};
+use nightshift_observer::Config;
+use nightshift_telemetry::{Connections, TelemetryServer};
 
 #[tokio::main]
 async fn main() -> ExitCode {

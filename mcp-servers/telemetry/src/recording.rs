@@ -8,10 +8,8 @@ mod kept;
 mod loaded;
 mod metrics;
 mod ndjson;
-mod read;
 mod store;
 
 pub use backend::RecordingBackend;
 pub use loaded::Recording;
-pub use read::ReadError;
 pub use store::{Manifest, RecordingStore, StoreError};

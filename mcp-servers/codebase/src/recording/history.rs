@@ -7,11 +7,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use nightshift_observer::{ReadError, json};
 use nightshift_protocol::tools::codebase::{Commit, Deploy, FlagChange};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::read::{self, ReadError};
 use crate::backend::History;
 
 #[derive(Deserialize)]
@@ -68,12 +68,12 @@ fn setting(value: Value) -> String {
 
 /// Reads and parses the files. This takes a while: call it where blocking is allowed.
 pub(super) fn read(directory: &Path) -> Result<History, ReadError> {
-    let mut commits: Vec<Commit> = read::json(directory, "commits.json.gz")?;
-    let mut deploys: Vec<Deploy> = read::json(directory, "deploys.json")?;
-    let flags: Vec<FlagLine> = read::json(directory, "flags.json")?;
+    let mut commits: Vec<Commit> = json(directory, "commits.json.gz")?;
+    let mut deploys: Vec<Deploy> = json(directory, "deploys.json")?;
+    let flags: Vec<FlagLine> = json(directory, "flags.json")?;
     let mut flags: Vec<FlagChange> = flags.into_iter().map(FlagLine::change).collect();
-    let tree: Tree = read::json(directory, "files.json.gz")?;
-    let topology: Topology = read::json(directory, "topology.json")?;
+    let tree: Tree = json(directory, "files.json.gz")?;
+    let topology: Topology = json(directory, "topology.json")?;
 
     let mut services: BTreeSet<String> = topology
         .services

@@ -7,13 +7,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use nightshift_observer::{ReadError, json};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::{
-    history,
-    read::{self, ReadError},
-};
+use super::history;
 use crate::backend::{BackendError, History};
 
 #[derive(Debug, Deserialize)]
@@ -153,9 +151,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn manifest(directory: &Path) -> Result<Manifest, ReadError> {
-    let manifest: Manifest = read::json(directory, "recording.json")?;
+    let manifest: Manifest = json(directory, "recording.json")?;
     if manifest.format != 1 {
-        return Err(ReadError::UnknownFormat(manifest.format));
+        return Err(ReadError::Malformed {
+            file: "recording.json".to_owned(),
+            reason: format!("format {} is not 1", manifest.format),
+        });
     }
     Ok(manifest)
 }

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use nightshift_observer::{ReadError, json, text};
 use nightshift_protocol::tools::telemetry::{EdgeSeen, ServiceKind};
 use serde::Deserialize;
 
-use super::{
-    metrics, ndjson,
-    read::{self, ReadError},
-};
+use super::{metrics, ndjson};
 use crate::model::{LogRecord, RawSeries, Span, Topology};
 
 /// Everything that a recording tells about a system's behaviour.
@@ -47,13 +45,13 @@ impl Recording {
     /// broken line does not hide an incident.
     pub fn read(directory: &Path) -> Result<Self, ReadError> {
         let mut names = ndjson::Names::default();
-        let log_text = read::text(directory, "logs.ndjson.gz")?;
+        let log_text = text(directory, "logs.ndjson.gz")?;
         let (logs, bad_logs) = ndjson::logs(&log_text, &mut names);
-        let metric_text = read::text(directory, "metrics.csv.gz")?;
+        let metric_text = text(directory, "metrics.csv.gz")?;
         let (series, bad_samples) = metrics::series(&metric_text, &mut names);
-        let span_text = read::text(directory, "spans.ndjson.gz")?;
+        let span_text = text(directory, "spans.ndjson.gz")?;
         let (spans, bad_spans) = ndjson::spans(&span_text, &mut names);
-        let topology: TopologyFile = read::json(directory, "topology.json")?;
+        let topology: TopologyFile = json(directory, "topology.json")?;
         if bad_logs + bad_samples + bad_spans > 0 {
             tracing::warn!(
                 directory = %directory.display(), bad_logs, bad_samples, bad_spans,

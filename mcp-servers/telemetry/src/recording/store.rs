@@ -7,14 +7,11 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use nightshift_observer::{ReadError, json};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::{
-    kept::Kept,
-    loaded::Recording,
-    read::{self, ReadError},
-};
+use super::{kept::Kept, loaded::Recording};
 use crate::{backend::BackendError, model::Interval};
 
 /// How much of a store is kept in memory, in bytes.
@@ -229,7 +226,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn manifest(directory: &Path) -> Result<Manifest, ReadError> {
     const FILE: &str = "recording.json";
-    let manifest: Manifest = read::json(directory, FILE)?;
+    let manifest: Manifest = json(directory, FILE)?;
     let malformed = |reason: String| {
         Err(ReadError::Malformed {
             file: FILE.to_owned(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nightshift_mcp_kit::{CasebookLink, Environment, InvalidEnvironment, ServerConfig};
 
-/// The configuration of the telemetry server.
+/// The configuration of a server that observes.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What every server that checks run tokens reads.
