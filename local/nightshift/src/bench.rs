@@ -3,13 +3,13 @@
 use anyhow::{Context, Result};
 use nightshift_domain::InvestigationId;
 use nightshift_engine::{Clock, SystemClock};
+use nightshift_terminal::Percentiles;
 use serde::Serialize;
 
 use crate::{
     answer,
     checkout::Checkout,
     demo::recordings,
-    percentiles::Percentiles,
     render::{Paint, Table},
     say,
     session::Session,

@@ -8,24 +8,15 @@ pub mod checkout;
 pub mod cli;
 pub mod demo;
 pub mod listing;
-pub mod percentiles;
 pub mod render;
 pub mod session;
 pub mod stack_file;
 pub mod up;
 pub mod webhook;
 
-/// Tells the person at the terminal what happens; answers go to stdout, this goes to stderr.
-#[expect(
-    clippy::print_stderr,
-    reason = "a command tells its progress on stderr"
-)]
-pub fn say(text: &str) {
-    eprintln!("nightshift: {text}");
-}
+pub use nightshift_terminal::answer;
 
-/// Answers on stdout.
-#[expect(clippy::print_stdout, reason = "a command answers on stdout")]
-pub fn answer(text: &str) {
-    println!("{text}");
+/// Tells the person at the terminal what happens; answers go to stdout, this goes to stderr.
+pub fn say(text: &str) {
+    nightshift_terminal::say("nightshift", text);
 }

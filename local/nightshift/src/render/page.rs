@@ -1,9 +1,7 @@
 //! A page that is written from top to bottom.
 
-use super::{Paint, Style, wrap};
+use nightshift_terminal::{Paint, Style, WIDTH, wrap};
 
-/// Columns of a page.
-pub const WIDTH: usize = 80;
 /// Where the value of a field begins.
 const VALUE_COLUMN: usize = 14;
 

@@ -1,6 +1,6 @@
 //! Rows in columns, cut to the page.
 
-use super::{Paint, Style, WIDTH, clean};
+use crate::{Paint, Style, WIDTH, clean};
 
 /// A table. The last column takes what is left of the page.
 #[derive(Debug)]
