@@ -117,8 +117,9 @@ impl World {
             let Some(step) = leased.first() else {
                 return Ok(());
             };
-            let settlement = carrier.carry(step).await;
-            self.store().settle_step(step, settlement, now).await?;
+            for settlement in carrier.carry(&leased).await {
+                self.store().settle_step(step, settlement, now).await?;
+            }
         }
         anyhow::bail!("the steps never came to an end")
     }
@@ -134,7 +135,8 @@ impl World {
         let Some(step) = leased.first() else {
             return Ok(None);
         };
-        let settlement = carrier.carry(step).await;
+        let settled = carrier.carry(&leased).await;
+        let settlement = settled.into_iter().next().context("nothing was told")?;
         self.store()
             .settle_step(step, settlement.clone(), now)
             .await?;

@@ -10,5 +10,6 @@ mod claim;
 mod intake;
 mod layers;
 mod message;
+mod publish;
 mod relay;
 mod sweep;

@@ -5,7 +5,7 @@ use nightshift_domain::{
     AlertId, IncidentId, Investigation, InvestigationId,
     alert::{Alert, AlertStatus, Signal},
 };
-use nightshift_protocol::Step;
+use nightshift_protocol::{Step, Trace};
 use nightshift_store::{Delivery, Disposition as Kept, Endpoint, Store, StoreError, Tx};
 use serde::Serialize;
 use serde_json::json;
@@ -154,6 +154,7 @@ async fn investigate(
     let now = alert.received_at;
     let id = InvestigationId::generate();
     let new = Investigation::open(id, alert.tenant, alert.incident, alert.id, now);
+    tx.follow(Trace::of(id));
     tx.add_investigation(&new).await?;
     let place = tx.add_ticket(id, alert.tenant, pool, now).await?;
     tx.add_event(

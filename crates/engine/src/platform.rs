@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use nightshift_protocol::Trace;
 use nightshift_store::{CHANNEL_EVENTS, CHANNEL_OUTBOX, Store};
 
 use crate::{Clock, provider::Provider};
@@ -41,6 +42,15 @@ impl Default for Settings {
 }
 
 impl Platform {
+    /// The same platform for work that belongs to `trace`: the steps it writes go on with it.
+    #[must_use]
+    pub fn following(&self, trace: Option<Trace>) -> Self {
+        Self {
+            store: self.store.following(trace),
+            ..self.clone()
+        }
+    }
+
     /// Tells whoever waits that steps and events were written. Call it after the commit.
     pub(crate) fn announce(&self) {
         announce(&self.store);

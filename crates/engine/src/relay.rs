@@ -4,10 +4,12 @@
 //! is due. A step that was handed over is deleted; one that was not is leased again.
 
 mod carrier;
+mod publish;
 
-pub use carrier::{Carrier, InProcess};
+pub use carrier::{Carrier, InProcess, again_at, alike};
+pub use publish::{Published, publish};
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use nightshift_store::{CHANNEL_OUTBOX, LeasedStep, StoreError};
@@ -83,38 +85,20 @@ impl Relay {
             .lease_steps(self.platform.clock.now(), LEASE, limit)
             .await?;
         let more = leased.len() == room;
-        for same in alike(leased) {
+        for batch in self.carrier.batches(leased) {
             // Only this loop takes permits, so one is there.
             let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
                 continue;
             };
             let relay = Arc::clone(self);
-            tokio::spawn(async move { relay.hand_over(same, permit).await });
+            tokio::spawn(async move { relay.hand_over(batch, permit).await });
         }
         Ok(more)
     }
 
-    /// Hands one step over for all its copies: a wake written while this one is carried out is another row
-    /// and is carried out again, so none is lost by folding.
-    async fn hand_over(&self, same: Vec<LeasedStep>, permit: OwnedSemaphorePermit) {
-        let Some(first) = same.first() else { return };
-        let settlement = self.carrier.carry(first).await;
-        let now = self.platform.clock.now();
-        for step in &same {
-            let settled = self
-                .platform
-                .store
-                .settle_step(step, settlement.clone(), now)
-                .await;
-            if let Err(error) = settled {
-                let error = causes(&error);
-                tracing::warn!(
-                    outbox.id = step.id,
-                    error,
-                    "Could not settle a step; it will come again"
-                );
-            }
-        }
+    async fn hand_over(&self, batch: Vec<LeasedStep>, permit: OwnedSemaphorePermit) {
+        let Platform { store, clock, .. } = &self.platform;
+        publish::hand_over(store, &**clock, &*self.carrier, &batch).await;
         drop(permit);
         self.freed.notify_one();
     }
@@ -134,19 +118,4 @@ impl Relay {
             wait.min(LONGEST_WAIT)
         })
     }
-}
-
-fn alike(leased: Vec<LeasedStep>) -> Vec<Vec<LeasedStep>> {
-    let mut order: Vec<Vec<LeasedStep>> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
-    for step in leased {
-        let place = *places
-            .entry(step.payload.to_string())
-            .or_insert(order.len());
-        match order.get_mut(place) {
-            Some(same) => same.push(step),
-            None => order.push(vec![step]),
-        }
-    }
-    order
 }

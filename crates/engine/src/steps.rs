@@ -2,6 +2,7 @@
 
 use nightshift_protocol::{Envelope, Step, step::VERSION};
 use nightshift_store::StoreError;
+use serde::Deserialize;
 
 use crate::{Classify, Disposition, Platform, claim, dispatch, provision, refill, rest, retire};
 
@@ -38,16 +39,25 @@ impl Classify for StepError {
 }
 
 /// Reads a step that this version or the one before it wrote.
-pub fn read(payload: &serde_json::Value) -> Result<Step, StepError> {
-    let envelope: Envelope = serde_json::from_value(payload.clone())
-        .map_err(|error| StepError::Unreadable(error.to_string()))?;
+pub fn read(payload: &serde_json::Value) -> Result<Envelope, StepError> {
+    let envelope =
+        Envelope::deserialize(payload).map_err(|error| StepError::Unreadable(error.to_string()))?;
     if envelope.v > VERSION || envelope.v + 1 < VERSION {
         return Err(StepError::Unreadable(format!(
             "version {} is not ours",
             envelope.v
         )));
     }
-    Ok(envelope.step)
+    Ok(envelope)
+}
+
+/// Carries a step out as part of its trace. Safe to repeat.
+#[tracing::instrument(name = "engine.step.carry_out", skip_all, fields(
+    step = envelope.step.kind(),
+    trace.id = envelope.trace.map(|trace| trace.id()),
+))]
+pub async fn follow(platform: &Platform, envelope: Envelope) -> Result<(), StepError> {
+    carry_out(&platform.following(envelope.trace), envelope.step).await
 }
 
 /// Carries a step out. Safe to repeat.

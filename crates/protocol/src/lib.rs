@@ -8,7 +8,9 @@ pub mod run;
 pub mod run_token;
 pub mod step;
 pub mod tools;
+pub mod trace;
 
 pub use brief::Brief;
 pub use run_token::RunClaims;
 pub use step::{Envelope, Step};
+pub use trace::Trace;

@@ -160,7 +160,10 @@ impl Tx {
                               'kind', 'dispatch',
                               'investigation', 'inv_' || replace(id::text, '-', ''),
                               'sandbox', 'sbx_' || replace(sandbox_id::text, '-', ''),
-                              'epoch', epoch)),
+                              'epoch', epoch),
+                              -- `Trace::of` the investigation.
+                              'trace', '00-' || replace(id::text, '-', '') || '-'
+                                  || right(replace(id::text, '-', ''), 16) || '-01'),
                           $3, $3
                      from given
                )

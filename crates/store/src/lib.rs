@@ -13,7 +13,9 @@ mod incidents;
 mod investigations;
 mod messages;
 mod outbox;
+pub mod plant;
 mod pools;
+mod probe;
 mod reports;
 mod sandboxes;
 mod signals;
@@ -31,14 +33,17 @@ pub use grants::Granted;
 pub use messages::StoredMessage;
 pub use outbox::{LeasedStep, Settlement};
 pub use pools::{Pool, PoolLevel};
+pub use probe::{Held, Probe, Verdict};
 pub use reports::StoredReport;
 pub use sandboxes::AttestedBy;
 pub use signals::{CHANNEL_EVENTS, CHANNEL_OUTBOX, Signals};
 pub use tenants::{Endpoint, RunbookText, Tenant};
 pub use usage::{CallRow, ModelUseRow};
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use nightshift_protocol::Trace;
+use probe::{Open, Watched};
 use sqlx::{
     PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -49,12 +54,17 @@ use sqlx::{
 pub struct Store {
     pool: PgPool,
     signals: Signals,
+    trace: Option<Trace>,
+    watched: Watched,
 }
 
 /// One transaction.
 #[derive(Debug)]
 pub struct Tx {
     conn: Transaction<'static, Postgres>,
+    trace: Option<Trace>,
+    // Dropped after the connection, so that the end is told once the rollback is on its way.
+    open: Open,
 }
 
 impl Store {
@@ -62,7 +72,32 @@ impl Store {
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         let signals = Signals::over(pool.clone());
-        Self { pool, signals }
+        Self {
+            pool,
+            signals,
+            trace: None,
+            watched: Watched::default(),
+        }
+    }
+
+    /// The same database with somebody who watches every transaction from inside. For tests.
+    #[must_use]
+    pub fn watched_by(self, probe: Arc<dyn Probe>) -> Self {
+        let watched = Watched::by(probe);
+        Self {
+            signals: self.signals.watched_by(watched.clone()),
+            watched,
+            ..self
+        }
+    }
+
+    /// The same database for work that belongs to `trace`: the steps it writes go on with it.
+    #[must_use]
+    pub fn following(&self, trace: Option<Trace>) -> Self {
+        Self {
+            trace,
+            ..self.clone()
+        }
     }
 
     /// Connects to `url`, with at most `connections` at once.
@@ -86,8 +121,11 @@ impl Store {
 
     /// Opens a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
+        self.watched.at("tx.begin").await?;
         Ok(Tx {
             conn: self.pool.begin().await?,
+            trace: self.trace,
+            open: self.watched.open(),
         })
     }
 
@@ -105,8 +143,25 @@ impl Store {
 }
 
 impl Tx {
+    /// What is written from here on belongs to `trace`.
+    pub const fn follow(&mut self, trace: Trace) {
+        self.trace = Some(trace);
+    }
+
     /// Makes everything done in this transaction true.
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.conn.commit().await?)
+        let Self { conn, open, .. } = self;
+        let watched = open.watched().clone();
+        let verdict = watched.ask("tx.commit").await;
+        if verdict == Verdict::Refuse {
+            return Err(probe::lost());
+        }
+        conn.commit().await?;
+        open.committed();
+        drop(open);
+        if verdict == Verdict::LoseAnswer {
+            return Err(probe::lost());
+        }
+        watched.at("tx.committed").await
     }
 }

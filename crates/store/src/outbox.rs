@@ -4,7 +4,7 @@
 //! least once, never lost.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use nightshift_protocol::{Envelope, Step, step::VERSION};
+use nightshift_protocol::{Envelope, Step};
 
 use crate::{Store, StoreError, Tx};
 
@@ -13,12 +13,24 @@ use crate::{Store, StoreError, Tx};
 pub struct LeasedStep {
     /// The outbox row.
     pub id: i64,
-    /// The queue's group: a pool or a tenant.
+    /// Which step: `dispatch`, `provision`, …
+    pub kind: String,
+    /// The queue's group: a pool, a tenant or a sandbox.
     pub group_key: String,
     /// Which attempt this is, from 1.
     pub attempt: i32,
     /// The step's JSON, as it was written; a version that we cannot read stays readable for people.
     pub payload: serde_json::Value,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// When it was due.
+    pub due_at: DateTime<Utc>,
+}
+
+impl AsRef<Self> for LeasedStep {
+    fn as_ref(&self) -> &Self {
+        self
+    }
 }
 
 /// What became of a leased step.
@@ -65,7 +77,7 @@ impl Tx {
              values ($1, $2, $3, $4, $5)",
             step.kind(),
             group_key,
-            sqlx::types::Json(Envelope { v: VERSION, step }) as _,
+            sqlx::types::Json(Envelope::new(step, self.trace)) as _,
             now,
             due_at,
         )
@@ -85,6 +97,7 @@ impl Store {
         lease: TimeDelta,
         limit: i64,
     ) -> Result<Vec<LeasedStep>, StoreError> {
+        self.watched.at("outbox.lease").await?;
         let mut steps = sqlx::query_as!(
             LeasedStep,
             r#"update outbox
@@ -95,7 +108,7 @@ impl Store {
                             order by due_at, id
                             limit $3
                               for update skip locked)
-             returning id, group_key, attempts as "attempt", payload"#,
+             returning id, kind, group_key, attempts as "attempt", payload, created_at, due_at"#,
             now,
             now + lease,
             limit,
@@ -103,7 +116,36 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         steps.sort_by_key(|step| step.id);
+        self.watched.at("outbox.leased").await?;
         Ok(steps)
+    }
+
+    /// Settles steps that were leased together: those that are done in one statement, each other by
+    /// itself. The first failure ends it; what is not settled comes again when its lease ends.
+    #[tracing::instrument(name = "store.outbox.settle_batch", skip_all, fields(steps = settled.len()))]
+    pub async fn settle_steps(
+        &self,
+        settled: &[(&LeasedStep, &Settlement)],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.watched.at("outbox.settle").await?;
+        let is_done = |settlement: &Settlement| *settlement == Settlement::Done;
+        let done: Vec<i64> = settled
+            .iter()
+            .filter(|(_, settlement)| is_done(settlement))
+            .map(|(step, _)| step.id)
+            .collect();
+        if !done.is_empty() {
+            sqlx::query!("delete from outbox where id = any($1)", &done)
+                .execute(&self.pool)
+                .await?;
+        }
+        for (step, settlement) in settled {
+            if !is_done(settlement) {
+                self.settle_step(step, (*settlement).clone(), now).await?;
+            }
+        }
+        self.watched.at("outbox.settled").await
     }
 
     /// Settles a leased step. A lease that was lost to another relay is left alone.

@@ -13,7 +13,7 @@ use std::{
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::Notify;
 
-use crate::StoreError;
+use crate::{StoreError, probe::Watched};
 
 /// Steps were written.
 pub const CHANNEL_OUTBOX: &str = "nightshift_outbox";
@@ -26,6 +26,7 @@ pub struct Signals {
     pool: PgPool,
     pending: Arc<Mutex<HashMap<&'static str, Sending>>>,
     local: Arc<Local>,
+    watched: Watched,
 }
 
 /// Listeners in this process need no round trip.
@@ -57,11 +58,19 @@ impl Signals {
             pool,
             pending: Arc::default(),
             local: Arc::default(),
+            watched: Watched::default(),
         }
+    }
+
+    pub(crate) fn watched_by(self, watched: Watched) -> Self {
+        Self { watched, ..self }
     }
 
     /// Wakes the listeners of `channel`, soon and without waiting for it. Call it after the commit.
     pub fn send(&self, channel: &'static str) {
+        if self.watched.takes_signal(channel) {
+            return;
+        }
         let local = self.local.of(channel);
         // One permit for a listener that is busy scanning, and a wake for all that wait now.
         local.notify_one();
