@@ -1,0 +1,59 @@
+//! Enqueue to grant with a fixed number in flight.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use nightshift_terminal::Table;
+use serde_json::{Value, json};
+
+use super::{Bench, flow::Flow};
+use crate::{
+    figures::{rate, round},
+    load::{self, Measured},
+};
+
+const IN_FLIGHT: [usize; 3] = [1, 50, 500];
+const WARM_UP: Duration = Duration::from_secs(2);
+/// More grants a second than this are not expected; cases are prepared for so many.
+const MOST_PER_SECOND: u64 = 6_000;
+
+/// Measures 1, 50 and 500 in flight.
+pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
+    let mut table = Table::new(["in flight", "grants/s", "p50 ms", "p90", "p99", "max"]);
+    let mut found = Vec::new();
+    for in_flight in IN_FLIGHT {
+        let measured = one(bench, in_flight, 64).await?;
+        let [p50, p90, p99, max] = measured.latencies.cells();
+        table.row(&[
+            in_flight.to_string(),
+            rate(measured.per_second),
+            p50,
+            p90,
+            p99,
+            max,
+        ]);
+        found.push(json!({
+            "in_flight": in_flight, "per_second": round(measured.per_second),
+            "ms": measured.latencies.json(),
+        }));
+    }
+    let title = format!("enqueue to grant seen, {size} finished investigations");
+    bench.output.table(&title, &table);
+    Ok(Value::Array(found))
+}
+
+/// Measures one number in flight with batches of at most `batch`.
+pub(super) async fn one(bench: &Bench<'_>, in_flight: usize, batch: i64) -> Result<Measured> {
+    let seconds = (bench.measured + WARM_UP).as_secs() + 1;
+    let most = if in_flight == 1 { 400 } else { MOST_PER_SECOND };
+    let enough = usize::try_from(most * seconds)?;
+    let flow = Flow::start(bench, batch, enough).await?;
+    let asked = Arc::clone(&flow);
+    let measured = load::closed(in_flight, WARM_UP, bench.measured, move || {
+        let flow = Arc::clone(&asked);
+        async move { flow.one().await }
+    })
+    .await;
+    flow.end(bench).await?;
+    measured
+}
