@@ -3,12 +3,16 @@
 //! Pure: no I/O, no async, no clock. Time comes in as an argument, decisions go out as values.
 
 pub mod alert;
+pub mod backoff;
+pub mod breaker;
+pub mod bucket;
 pub mod evidence;
 pub mod id;
 pub mod investigation;
 pub mod report;
 pub mod sandbox;
 pub mod scope;
+pub mod sizing;
 pub mod ticket;
 
 pub use evidence::{Evidence, EvidenceKind};

@@ -136,6 +136,27 @@ impl Sandbox {
         Ok(self.becomes(SandboxState::Provisioning, Some(now + PROVISION_PATIENCE)))
     }
 
+    /// Puts off beginning to make it until `until`.
+    pub fn postpone(self, until: DateTime<Utc>) -> Result<Transition, InvalidTransition> {
+        let SandboxState::Planned = self.state else {
+            return self.refuse("put off making");
+        };
+        Ok(self.becomes(SandboxState::Planned, Some(until + PLAN_PATIENCE)))
+    }
+
+    /// When its making began, while it is being made: its deadline was set then.
+    #[must_use]
+    pub fn begun_at(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            SandboxState::Provisioning => Some(self.deadline_at? - PROVISION_PATIENCE),
+            SandboxState::Planned
+            | SandboxState::Ready
+            | SandboxState::Claimed { .. }
+            | SandboxState::Retiring { .. }
+            | SandboxState::Gone { .. } => None,
+        }
+    }
+
     /// Stores what the provider called a part of it.
     pub fn learn(self, parts: Parts) -> Result<Transition, InvalidTransition> {
         let SandboxState::Provisioning = self.state else {
