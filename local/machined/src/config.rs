@@ -21,7 +21,7 @@ pub struct Args {
     /// Directory that holds everything durable.
     #[arg(long)]
     pub state: PathBuf,
-    /// Directory of images: HEX/rootfs and HEX/image.json for NAME@sha256:HEX.
+    /// Directory of images: an OCI layout as HEX/ or HEX.tar for NAME@sha256:HEX.
     #[arg(long)]
     pub images: PathBuf,
     /// The organisation all apps belong to.

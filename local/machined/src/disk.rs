@@ -51,6 +51,7 @@ impl Disk {
         }
         make("machines", 0o711)?;
         make("volumes", 0o711)?;
+        make("images", 0o711)?;
         Ok(Self {
             root: root.to_owned(),
         })
@@ -64,6 +65,11 @@ impl Disk {
     /// What belongs to one volume; its files are in `data`.
     pub(crate) fn volume_dir(&self, id: &str) -> PathBuf {
         self.root.join("volumes").join(id)
+    }
+
+    /// Where images are unpacked.
+    pub(crate) fn images_dir(&self) -> PathBuf {
+        self.root.join("images")
     }
 
     /// The key that signs identities.

@@ -18,6 +18,7 @@ use crate::{
     faults::Faults,
     gateway::Gateway,
     identity::{Identity, IdentityError},
+    images::Images,
     leftovers,
     limits::Limits,
     record::{AppRecord, MachineRecord, VolumeRecord},
@@ -31,6 +32,7 @@ use crate::{
 pub(crate) struct Host {
     pub(crate) config: Config,
     pub(crate) disk: Disk,
+    pub(crate) images: Images,
     pub(crate) uids: UidPolicy,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
@@ -59,9 +61,13 @@ impl Host {
         // Whatever a sandbox leaves behind becomes our child, and is reaped.
         let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
         let world = load(&disk)?;
+        let images = Images::open(&config.images, &disk.images_dir())?;
+        let used = world.machines.values();
+        images.forget_all_but(&used.map(|cell| cell.record.image.digest.clone()).collect())?;
         let host = Arc::new(Self {
             gateway: Arc::new(Gateway::new(&config.egress)),
             disk,
+            images,
             uids: UidPolicy::detect(),
             limits: Limits::default(),
             faults: Faults::default(),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! created ──prepared──▶ stopped ⇄ starting ─▶ started ─▶ stopping ─▶ stopped
+//! created ──its image is broken──▶ failed
 //!    any ──delete──▶ destroying ──▶ destroyed
 //! ```
 
@@ -20,7 +21,7 @@ use crate::{
     host::Host,
     record::MachineRecord,
     refused::Refused,
-    sandbox::{Init, boot},
+    sandbox::{BootError, Init, boot, unpacked},
     state::State,
     world::MachineCell,
 };
@@ -37,6 +38,15 @@ impl Host {
     /// Makes a new machine ready to start, and starts it unless that was declined.
     pub(crate) async fn prepare(self: Arc<Self>, id: String) {
         tokio::time::sleep(self.config.prepare).await;
+        let image = self
+            .world()
+            .machines
+            .get(&id)
+            .map(|cell| cell.record.config.image.clone());
+        let Some(image) = image else {
+            return;
+        };
+        let prepared = unpacked(&self, &image).await;
         let launch = {
             let mut world = self.world();
             let Some(cell) = world.machines.get_mut(&id) else {
@@ -45,12 +55,22 @@ impl Host {
             if cell.record.state != State::Created {
                 return;
             }
-            // It comes to rest, which is no event of its own.
-            cell.record.state = State::Stopped;
-            cell.record.updated_at = clock::now();
+            match &prepared {
+                // It comes to rest, which is no event of its own.
+                Ok(_) => {
+                    cell.record.state = State::Stopped;
+                    cell.record.updated_at = clock::now();
+                }
+                Err(error) => {
+                    tracing::error!(%error, machine.id = id, "a new machine cannot be prepared");
+                    cell.record
+                        .become_state(State::Failed, "launch", "flyd", None);
+                }
+            }
             self.keep(&cell.record);
             cell.changed.notify_waiters();
-            (!cell.record.skip_launch).then(|| cell.record.app.clone())
+            let launches = prepared.is_ok() && !cell.record.skip_launch;
+            launches.then(|| cell.record.app.clone())
         };
         if let Some(app) = launch
             && let Err(error) = self.start(&app, &id, "flyd").await
@@ -132,6 +152,9 @@ impl Host {
                 drop(world);
                 if destroy {
                     tokio::spawn(self.finish_destroy(record.id));
+                }
+                if let BootError::Image(error) = error {
+                    return Err(error.into());
                 }
                 let cause: &dyn std::error::Error = &error;
                 let source = cause.source().map(ToString::to_string).unwrap_or_default();

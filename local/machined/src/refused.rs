@@ -139,6 +139,11 @@ impl Refused {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
     }
 
+    pub(crate) fn image_unusable(image: &str, why: &str) -> Self {
+        let text = format!("failed to unpack image {image}: {why}");
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+    }
+
     pub(crate) fn volume_not_found() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "volume not found")
     }

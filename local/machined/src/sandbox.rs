@@ -7,7 +7,7 @@ mod scrub;
 mod spawner;
 mod uids;
 
-pub(crate) use boot::{Init, Live, boot};
+pub(crate) use boot::{BootError, Init, Live, boot, unpacked};
 pub(crate) use entry::by_name as signal_by_name;
 pub(crate) use scrub::scrub;
 pub(crate) use spawner::Spawner;

@@ -19,7 +19,7 @@ use crate::{
     clock,
     faults::FaultKind,
     host::Host,
-    id, images, logs,
+    id, logs,
     record::MachineRecord,
     refused::Refused,
     state,
@@ -43,7 +43,7 @@ pub(crate) async fn create(
 ) -> Result<Json<Value>, Refused> {
     let mut new: NewMachine = parse(&body)?;
     check(&new.config)?;
-    let image = images::resolve(&host.config.images, &new.config.image)?;
+    let image = host.images.find(&new.config.image)?;
     let regions = new.region.as_deref().unwrap_or("any");
     let here = |region: &str| region == "any" || region == host.config.region;
     let full = struck.is_some_and(|struck| struck.0.0 == FaultKind::HostFull);

@@ -34,7 +34,14 @@ use tokio::{
 };
 
 use super::{bwrap, layout::Layout};
-use crate::{gateway, host::Host, identity, images, logs, record::MachineRecord};
+use crate::{
+    gateway,
+    host::Host,
+    identity,
+    images::{Image, ImageError},
+    logs,
+    record::MachineRecord,
+};
 
 /// Where bubblewrap finds its arguments; kept out of `/proc/1/cmdline`, which the sandbox sees.
 const ARGS_FD: i32 = 3;
@@ -79,7 +86,7 @@ pub(crate) enum BootError {
     #[error("bubblewrap is not installed: apt install bubblewrap")]
     NoBubblewrap,
     #[error(transparent)]
-    Image(#[from] images::ImageError),
+    Image(#[from] ImageError),
     #[error("{0}")]
     Step(&'static str, #[source] io::Error),
     #[error("bubblewrap ended before it made a sandbox")]
@@ -135,7 +142,7 @@ impl Init {
 pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Booted, BootError> {
     let step = |what: &'static str| move |error: io::Error| BootError::Step(what, error);
     let bwrap = bwrap().ok_or(BootError::NoBubblewrap)?;
-    let image = images::resolve(&host.config.images, &machine.config.image)?;
+    let image = unpacked(host, &machine.config.image).await?;
     let directory = host.disk.machine_dir(&machine.id);
 
     let fly = directory.join("fly");
@@ -236,6 +243,18 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
     // One that is dead already is noticed by its exit.
     let _ = go.write_all(b"\n");
     Ok(Booted { child, live })
+}
+
+/// Finds a machine's image and unpacks it, unless that was done when the machine was prepared.
+pub(crate) async fn unpacked(host: &Arc<Host>, reference: &str) -> Result<Image, BootError> {
+    let image = host.images.find(reference)?;
+    if image.is_unpacked() {
+        return Ok(image);
+    }
+    let host = Arc::clone(host);
+    let unpacking = tokio::task::spawn_blocking(move || host.images.unpack(&image).map(|()| image));
+    let step = |error| BootError::Step("unpacking its image", io::Error::other(error));
+    Ok(unpacking.await.map_err(step)??)
 }
 
 /// The directory, for root inside only; outside, nobody but it and us can pass.
