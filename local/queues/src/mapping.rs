@@ -16,4 +16,4 @@ mod verdict;
 pub use poll::{Invoke, run};
 pub use record::Received;
 pub use settings::{Refused, Settings, SourceFacts};
-pub use source::Source;
+pub use source::{Polled, Source};
