@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::checkout::Checkout;
+use crate::{checkout::Checkout, say};
 
 /// An image that machined can run.
 #[derive(Debug, Clone)]
@@ -16,7 +16,8 @@ pub(super) struct Image {
     pub(super) folder: PathBuf,
 }
 
-/// Builds the image. The same programs make the same digest, so a second build changes nothing.
+/// Builds the image: on Debian's layer where `./dev` could make one, else on this machine's `/usr`, and
+/// then it says so. The same programs make the same digest, so a second build changes nothing.
 pub(super) async fn build(checkout: &Checkout) -> Result<Image> {
     let folder = checkout.local()?.join("images");
     let script = checkout.file("sandbox-image/build");
@@ -33,6 +34,9 @@ pub(super) async fn build(checkout: &Checkout) -> Result<Image> {
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("building the sandbox image failed: {}", said.trim());
+    }
+    for line in String::from_utf8_lossy(&output.stderr).lines() {
+        say(line.trim_start_matches("sandbox-image/build: "));
     }
     let said = String::from_utf8_lossy(&output.stdout);
     let reference = said.lines().last().unwrap_or_default().trim().to_owned();
