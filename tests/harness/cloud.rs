@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use nightshift_engine::provider::{Answer, MachinePlan, Made, Provider, Remains};
+use nightshift_engine::provider::{
+    Answer, Inventory, Listed, MachinePlan, Made, Presence, Provider, Remains,
+};
 use nightshift_machines::{Failure, MachinesError, Refusal};
 
 /// How the next call of one kind goes wrong.
@@ -14,6 +16,10 @@ use nightshift_machines::{Failure, MachinesError, Refusal};
 pub enum Fault {
     /// Refused with 429; nothing happens.
     RateLimited,
+    /// Refused with 429 and so many seconds to wait; nothing happens.
+    RateLimitedFor(u64),
+    /// No host of the region has room.
+    RegionFull,
     /// It takes effect and the answer is lost.
     EffectThenTimeout,
     /// The host has no room.
@@ -32,6 +38,9 @@ struct State {
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
     calls: Vec<String>,
     made: u32,
+    /// What lists show for as long as they lag.
+    lagging: Option<Inventory>,
+    silent_regions: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +55,7 @@ struct Machine {
     running: bool,
     exit: Option<i32>,
     boots: u32,
+    plan: MachinePlan,
 }
 
 impl Cloud {
@@ -88,6 +98,53 @@ impl Cloud {
             .collect()
     }
 
+    /// Lists show from here on what there is now, whatever happens.
+    pub fn lag(&self) {
+        let mut state = self.state();
+        state.lagging = Some(state.listed());
+    }
+
+    /// Lists show what there is again.
+    pub fn catch_up(&self) {
+        self.state().lagging = None;
+    }
+
+    /// Lists lack these regions, and say so.
+    pub fn silence(&self, regions: &[&str]) {
+        self.state().silent_regions = regions.iter().map(ToString::to_string).collect();
+    }
+
+    /// An app with one machine that nobody made here.
+    pub fn plant(&self, app: &str, metadata: &[(&str, &str)]) {
+        let word = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        let machine = Machine {
+            id: format!("planted-{app}"),
+            running: true,
+            exit: None,
+            boots: 1,
+            plan: MachinePlan {
+                region: "local".to_owned(),
+                image: "somebody's".to_owned(),
+                volume: String::new(),
+                env: BTreeMap::new(),
+                metadata: metadata.iter().map(word).collect(),
+            },
+        };
+        let planted = App {
+            volume: None,
+            machine: Some(machine),
+        };
+        self.state().apps.insert(app.to_owned(), planted);
+    }
+
+    /// What the machine of an app was made from.
+    #[must_use]
+    pub fn plan(&self, app: &str) -> Option<MachinePlan> {
+        let state = self.state();
+        let machine = state.apps.get(app)?.machine.as_ref()?;
+        Some(machine.plan.clone())
+    }
+
     /// The machine of an app disappears, as when its host dies.
     pub fn lose_machine(&self, app: &str) {
         if let Some(app) = self.state().apps.get_mut(app) {
@@ -115,6 +172,15 @@ impl Cloud {
             Some(Fault::RateLimited) => Err(MachinesError::RateLimited(refusal(
                 429,
                 "rate limit exceeded",
+            ))),
+            Some(Fault::RateLimitedFor(seconds)) => {
+                let mut refused = refusal(429, "rate limit exceeded");
+                refused.retry_after = Some(Duration::from_secs(seconds));
+                Err(MachinesError::RateLimited(refused))
+            }
+            Some(Fault::RegionFull) => Err(MachinesError::RegionFull(refusal(
+                422,
+                "could not find a candidate host",
             ))),
             Some(Fault::HostFull) => Err(MachinesError::HostFull(refusal(
                 409,
@@ -176,6 +242,7 @@ impl Provider for Cloud {
                     running: false,
                     exit: None,
                     boots: 0,
+                    plan: plan.clone(),
                 };
                 let machine = found.machine.get_or_insert(fresh);
                 Ok(Made {
@@ -243,5 +310,48 @@ impl Provider for Cloud {
                 Ok(())
             })
         })
+    }
+
+    fn inventory(&self) -> Answer<'_, Inventory> {
+        Box::pin(async move {
+            self.call("inventory", "", |state, _| {
+                let mut listed = state.lagging.clone().unwrap_or_else(|| state.listed());
+                listed.silent_regions.clone_from(&state.silent_regions);
+                if !listed.silent_regions.is_empty() {
+                    // Apps are listed wherever their machines are.
+                    listed.apps.values_mut().for_each(Vec::clear);
+                }
+                Ok(listed)
+            })
+        })
+    }
+
+    fn presence<'a>(&'a self, app: &'a str, machine: &'a str) -> Answer<'a, Presence> {
+        Box::pin(async move {
+            self.call("presence", app, |state, _| {
+                let found = state.apps.get(app).and_then(|app| app.machine.as_ref());
+                Ok(match found {
+                    Some(found) if found.id == machine => Presence::There,
+                    Some(_) | None => Presence::Gone,
+                })
+            })
+        })
+    }
+}
+
+impl State {
+    fn listed(&self) -> Inventory {
+        let machine = |machine: &Machine| Listed {
+            machine: machine.id.clone(),
+            version: "v1".to_owned(),
+            metadata: machine.plan.metadata.clone(),
+        };
+        let apps = self.apps.iter();
+        Inventory {
+            apps: apps
+                .map(|(name, app)| (name.clone(), app.machine.iter().map(machine).collect()))
+                .collect(),
+            silent_regions: Vec::new(),
+        }
     }
 }

@@ -189,8 +189,11 @@ async fn recognise(
         .sandbox_by_machine(&statement.machine_id)
         .await?
         .ok_or(AttestError::Unknown)?;
-    let pool = tx.pool(sandbox.pool).await?.ok_or(AttestError::Unknown)?;
-    let digest = pool.image.rsplit_once('@').map_or("", |(_, digest)| digest);
+    let origin = tx.origin(sandbox.id).await?.ok_or(AttestError::Unknown)?;
+    let digest = origin
+        .image
+        .rsplit_once('@')
+        .map_or("", |(_, digest)| digest);
     let matches = sandbox.parts.app.as_deref() == Some(statement.app_name.as_str())
         && sandbox.parts.machine_version.as_deref() == Some(statement.machine_version.as_str())
         && digest == statement.image_digest;

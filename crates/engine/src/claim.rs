@@ -16,18 +16,21 @@ pub async fn claim(platform: &Platform, pool: PoolId) -> Result<(), StoreError> 
         let mut tx = platform.store.begin().await?;
         tx.coordinate(pool).await?;
         let granted = tx.grant(pool, batch, now).await?;
-        let starved = i64::try_from(granted.len()).unwrap_or(batch) < batch;
-        if !granted.is_empty() || tx.waiting_in(pool).await? > 0 {
+        let count = i64::try_from(granted.len()).unwrap_or(batch);
+        if count > 0 || tx.waiting_in(pool).await? > 0 {
             // What was taken is made anew in the background; nobody waits for it here.
             tx.enqueue(Step::Refill { pool }, &pool.to_string(), now)
                 .await?;
         }
+        // Starts come before stock: they are charged, and never wait for a token.
+        tx.note_claims(pool, count, &platform.settings.limits, now)
+            .await?;
         tx.commit().await?;
         platform.announce();
         if !granted.is_empty() {
             tracing::info!(granted = granted.len(), "Granted sandboxes");
         }
-        if starved {
+        if count < batch {
             return Ok(());
         }
     }

@@ -10,7 +10,7 @@ use nightshift_domain::{
 use nightshift_machines::{Decision, MachinesError};
 use nightshift_store::StoreError;
 
-use crate::{Classify, Disposition, Platform, lost};
+use crate::{Classify, Disposition, Platform, lost, rate};
 
 /// How long a zombie of an earlier epoch may take to stop before its sandbox is started again.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
@@ -54,6 +54,9 @@ pub async fn dispatch(
                 Ok(lost::replace(platform, investigation, epoch, reason).await?)
             }
             Decision::Retry | Decision::LookUp | Decision::Pause | Decision::GiveUp => {
+                if let Some(region) = region_of(platform, sandbox).await? {
+                    rate::note_refusal(platform, &region, &error).await?;
+                }
                 Err(error.into())
             }
         },
@@ -88,6 +91,11 @@ async fn reserved(
             Some(_) | None => None,
         },
     )
+}
+
+async fn region_of(platform: &Platform, sandbox: SandboxId) -> Result<Option<String>, StoreError> {
+    let mut tx = platform.store.begin().await?;
+    Ok(tx.origin(sandbox).await?.map(|origin| origin.region))
 }
 
 async fn start(

@@ -5,9 +5,12 @@
 //! outbox step or deadline brings it back.
 
 pub mod attest;
+mod breaker;
 pub mod claim;
 mod clock;
 pub mod conclude;
+pub mod courier;
+pub mod dead_letters;
 pub mod dispatch;
 mod disposition;
 pub mod intake;
@@ -16,12 +19,16 @@ pub mod message;
 mod platform;
 pub mod provider;
 pub mod provision;
+mod rate;
+pub mod reconcile;
 pub mod refill;
 pub mod relay;
 pub mod rest;
 pub mod retire;
+mod rotate;
 pub mod steps;
 pub mod sweep;
+pub mod write_back;
 
 pub use clock::{Clock, SystemClock};
 pub use disposition::{Classify, Disposition, causes};

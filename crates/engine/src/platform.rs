@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use nightshift_domain::bucket::Limits;
 use nightshift_protocol::Trace;
 use nightshift_store::{CHANNEL_EVENTS, CHANNEL_OUTBOX, Store};
 
-use crate::{Clock, provider::Provider};
+use crate::{Clock, courier::Courier, provider::Provider};
 
 /// Everything a use case needs from outside.
 #[derive(Clone)]
@@ -16,15 +17,19 @@ pub struct Platform {
     pub clock: Arc<dyn Clock>,
     /// Where sandboxes are made.
     pub provider: Arc<dyn Provider>,
+    /// Who carries reports to those who want to be told.
+    pub courier: Arc<dyn Courier>,
     /// What the operator chose.
     pub settings: Arc<Settings>,
 }
 
 /// What the operator chose.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Grants written in one transaction, at most.
     pub grant_batch: i64,
+    /// How fast a region's provider is asked.
+    pub limits: Limits,
     /// The size of a sandbox's volume in GB.
     pub volume_gb: u64,
     /// The environment of every machine: public addresses, never a secret.
@@ -35,6 +40,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             grant_batch: 64,
+            limits: Limits::default(),
             volume_gb: 1,
             machine_env: BTreeMap::new(),
         }

@@ -41,6 +41,42 @@ pub trait Provider: Send + Sync {
 
     /// Destroys a machine, its volume and its app; what is gone already is no error.
     fn remove<'a>(&'a self, app: &'a str, parts: &'a Remains) -> Answer<'a, ()>;
+
+    /// Lists every app and its machines, as far as the provider can tell. The list lags behind, so neither
+    /// what is in it nor what is missing proves anything by itself.
+    fn inventory(&self) -> Answer<'_, Inventory>;
+
+    /// Asks after one machine; unlike a list, the answer is the truth.
+    fn presence<'a>(&'a self, app: &'a str, machine: &'a str) -> Answer<'a, Presence>;
+}
+
+/// What the provider has, as far as it could tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Apps by name, whoever's they are.
+    pub apps: BTreeMap<String, Vec<Listed>>,
+    /// Regions that did not answer: what is there is missing here.
+    pub silent_regions: Vec<String>,
+}
+
+/// A machine in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The provider's id of it.
+    pub machine: String,
+    /// The version of its configuration.
+    pub version: String,
+    /// The words it was given to be found by.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Whether a machine exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It does, whatever it does.
+    There,
+    /// It does not, or is on its way out.
+    Gone,
 }
 
 /// A machine to be made.

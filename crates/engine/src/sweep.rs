@@ -11,12 +11,17 @@ use nightshift_store::{StoreError, Tx};
 
 use crate::{
     Platform,
+    breaker::{self, Outcome},
+    causes,
     conclude::{conclude, release},
     lost::give_up,
+    reconcile::reconcile,
 };
 
 /// Rows looked at in one transaction.
 const BATCH: i64 = 100;
+/// Why a sandbox is given up whose making never came to an end.
+const TOO_SLOW: &str = "making it took too long";
 
 /// What a sweep found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,8 +55,16 @@ pub async fn sweep(platform: &Platform) -> Result<Swept, StoreError> {
         let mut tx = platform.store.begin().await?;
         let overdue = tx.overdue_sandboxes(now, BATCH).await?;
         let count = overdue.len();
+        let unfinished: Vec<_> = overdue
+            .iter()
+            .filter(|sandbox| sandbox.state == SandboxState::Provisioning)
+            .map(|sandbox| sandbox.id)
+            .collect();
         for sandbox in overdue {
             move_on(&mut tx, platform, sandbox, now).await?;
+        }
+        for sandbox in unfinished {
+            breaker::note(&mut tx, sandbox, Outcome::Failed(TOO_SLOW), now).await?;
         }
         tx.commit().await?;
         swept.sandboxes += count;
@@ -62,6 +75,7 @@ pub async fn sweep(platform: &Platform) -> Result<Swept, StoreError> {
     let now = platform.clock.now();
     let mut tx = platform.store.begin().await?;
     tx.forget_statements(now).await?;
+    tx.forget_demand(now).await?;
     for pool in tx.pool_ids().await? {
         tx.enqueue(Step::Refill { pool }, &pool.to_string(), now)
             .await?;
@@ -70,6 +84,13 @@ pub async fn sweep(platform: &Platform) -> Result<Swept, StoreError> {
     }
     tx.commit().await?;
     platform.announce();
+    // The provider may be away for longer than our own house may stay unswept.
+    if let Err(error) = reconcile(platform).await {
+        tracing::warn!(
+            error = causes(&error),
+            "Could not compare with what the provider has"
+        );
+    }
     Ok(swept)
 }
 
@@ -150,7 +171,7 @@ async fn move_on(
     let id = overdue.id;
     match overdue.state {
         SandboxState::Planned => release(tx, id, "nobody began to make it", now).await,
-        SandboxState::Provisioning => release(tx, id, "making it took too long", now).await,
+        SandboxState::Provisioning => release(tx, id, TOO_SLOW, now).await,
         SandboxState::Ready => release(tx, id, "it was ready for too long", now).await,
         SandboxState::Claimed { investigation } => match tx.investigation(investigation).await? {
             Some(held) if held.state.run().is_some_and(|run| run.sandbox == id) => {

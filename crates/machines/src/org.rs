@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Client, Guest, MachineState, MachinesError, transport::Call};
+use crate::{App, Client, Guest, MachineState, MachinesError, transport::Call};
 
 /// Entries asked for at once; the most the provider gives.
 const PAGE: u32 = 1000;
@@ -73,7 +73,37 @@ pub struct OrgMachines {
     pub error_regions: Vec<String>,
 }
 
+/// One page of the organisation's apps.
+#[derive(Deserialize)]
+struct AppsPage {
+    #[serde(default)]
+    apps: Vec<App>,
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
+
 impl Client {
+    /// Lists the organisation's apps, in all pages.
+    pub async fn org_apps(&self, org: &str) -> Result<Vec<App>, MachinesError> {
+        let mut all = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let mut call = Call::read(["apps"])
+                .query("org_slug", org)
+                .query("limit", &PAGE);
+            if let Some(cursor) = &cursor {
+                call = call.query("cursor", cursor);
+            }
+            let page: AppsPage = self.send(call).await?;
+            all.extend(page.apps);
+            let next = page.next_cursor.filter(|next| !next.is_empty());
+            if next.is_none() || next == cursor {
+                return Ok(all);
+            }
+            cursor = next;
+        }
+    }
+
     /// Lists the organisation's machines that are not destroyed, in all pages.
     pub async fn org_machines(&self, org: &str) -> Result<OrgMachines, MachinesError> {
         let mut all = OrgMachines::default();

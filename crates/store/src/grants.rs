@@ -56,17 +56,7 @@ impl Tx {
             return Ok(Vec::new());
         }
         let wanted = i64::try_from(tickets.len()).unwrap_or(batch);
-        let sandboxes = sqlx::query_scalar!(
-            "select id from sandboxes
-              where pool_id = $1 and state = 'ready'
-              order by ready_at, id
-              limit $2
-                for update skip locked",
-            pool.as_uuid(),
-            wanted,
-        )
-        .fetch_all(&mut *self.conn)
-        .await?;
+        let sandboxes = self.take_ready(pool, wanted).await?;
         let tickets = &tickets[..sandboxes.len().min(tickets.len())];
         if tickets.is_empty() {
             return Ok(Vec::new());

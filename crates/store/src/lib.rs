@@ -4,41 +4,55 @@
 //! transaction: a [`Tx`] that is dropped is rolled back. [`views`] holds what only reads for people.
 
 mod alerts;
+mod breakers;
 mod deliveries;
+mod demand;
 mod error;
 mod events;
 mod evidence;
+mod generations;
 mod grants;
 mod incidents;
 mod investigations;
 mod messages;
 mod outbox;
+mod parked;
 pub mod plant;
 mod pools;
 mod probe;
+mod rates;
 mod reports;
 mod sandboxes;
+mod sightings;
 mod signals;
 mod statements;
+mod stock;
 mod tenants;
 mod tickets;
 mod usage;
 pub mod views;
+mod write_backs;
 
+pub use breakers::StoredBreaker;
 pub use deliveries::{Delivery, Disposition, StoredDelivery};
 pub use error::{CorruptRow, StoreError};
 pub use events::StoredEvent;
 pub use evidence::NewEvidence;
+pub use generations::{Generation, Origin};
 pub use grants::Granted;
 pub use messages::StoredMessage;
 pub use outbox::{LeasedStep, Settlement};
+pub use parked::GivenUp;
 pub use pools::{Pool, PoolLevel};
 pub use probe::{Held, Probe, Verdict};
 pub use reports::StoredReport;
 pub use sandboxes::AttestedBy;
+pub use sightings::Sighting;
 pub use signals::{CHANNEL_EVENTS, CHANNEL_OUTBOX, Signals};
+pub use stock::{Ready, Standing};
 pub use tenants::{Endpoint, RunbookText, Tenant};
 pub use usage::{CallRow, ModelUseRow};
+pub use write_backs::{OwedReport, WriteBackOutcome};
 
 use std::{sync::Arc, time::Duration};
 
@@ -108,6 +122,16 @@ impl Store {
             .acquire_timeout(Duration::from_secs(10))
             .connect_with(options)
             .await?;
+        Ok(Self::new(pool))
+    }
+
+    /// Uses the database at `url` from the first question on, with at most `connections` at once.
+    pub fn lazy(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse()?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_lazy_with(options);
         Ok(Self::new(pool))
     }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{
-    Epoch, PoolId, Sandbox, SandboxId, Version,
+    Epoch, Sandbox, SandboxId, Version,
     sandbox::{Parts, SandboxState, Transition},
 };
 use uuid::Uuid;
@@ -19,21 +19,33 @@ pub struct AttestedBy {
 }
 
 impl Tx {
-    /// Stores a planned sandbox.
-    #[tracing::instrument(name = "store.sandbox.add", skip_all, fields(sandbox.id = %new.id))]
+    /// Stores a planned sandbox of its pool's current generation.
     pub async fn add_sandbox(
         &mut self,
         new: &Sandbox,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        self.add_sandbox_of(new, None, now).await
+    }
+
+    /// Stores a planned sandbox of one generation of its pool, or of the current one.
+    #[tracing::instrument(name = "store.sandbox.add", skip_all, fields(sandbox.id = %new.id))]
+    pub async fn add_sandbox_of(
+        &mut self,
+        new: &Sandbox,
+        generation: Option<i64>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         sqlx::query!(
-            "insert into sandboxes (id, pool_id, state, deadline_at, created_at)
-             values ($1, $2, $3, $4, $5)",
+            "insert into sandboxes (id, pool_id, state, deadline_at, created_at, generation)
+             values ($1, $2, $3, $4, $5,
+                     coalesce($6, (select generation from pools where id = $2)))",
             new.id.as_uuid(),
             new.pool.as_uuid(),
             new.state.name(),
             new.deadline_at,
             now,
+            generation,
         )
         .execute(&mut *self.conn)
         .await?;
@@ -187,33 +199,6 @@ impl Tx {
               limit $2
                 for update skip locked",
             now,
-            limit,
-        )
-        .fetch_all(&mut *self.conn)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(Sandbox::try_from)
-            .collect::<Result<_, _>>()?)
-    }
-
-    /// The ready sandboxes of a pool, oldest first, locked; those that others hold are passed over.
-    #[tracing::instrument(name = "store.sandbox.ready", skip(self))]
-    pub async fn ready_sandboxes(
-        &mut self,
-        pool: PoolId,
-        limit: i64,
-    ) -> Result<Vec<Sandbox>, StoreError> {
-        let rows = sqlx::query_as!(
-            Row,
-            "select id, pool_id, state, investigation_id, reason, epoch, app, volume, machine,
-                    machine_version, deadline_at, version
-               from sandboxes
-              where pool_id = $1 and state = 'ready'
-              order by ready_at, id
-              limit $2
-                for update skip locked",
-            pool.as_uuid(),
             limit,
         )
         .fetch_all(&mut *self.conn)

@@ -16,7 +16,7 @@ pub use dead_letters::DeadLetterRow;
 pub use deliveries::DeliveryRow;
 pub use incidents::IncidentRow;
 pub use investigations::{InvestigationRow, Stage};
-pub use pools::PoolRow;
+pub use pools::{BreakerRow, PoolRow, PoolSupply};
 pub use sandboxes::SandboxRow;
 
 /// Which part of a listing.

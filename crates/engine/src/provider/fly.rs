@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use nightshift_machines::{
-    Client, Guest, MachineConfig, MachinesError, Mount, NewMachine, NewNetworkPolicy, NewVolume,
-    PolicyPort, Restart, RestartPolicy, WaitFor,
+    Client, Guest, MachineConfig, MachineState, MachinesError, Mount, NewMachine, NewNetworkPolicy,
+    NewVolume, PolicyPort, Restart, RestartPolicy, WaitFor,
 };
 
-use super::{Answer, MachinePlan, Made, Provider, Remains};
+use super::{Answer, Inventory, Listed, MachinePlan, Made, Presence, Provider, Remains};
 
 /// Every app has one volume and one machine of these names.
 const NAME: &str = "sandbox";
@@ -190,6 +190,47 @@ impl Provider for Fly {
             gone_is_fine(self.client.delete_app(app).await)
         })
     }
+
+    fn inventory(&self) -> Answer<'_, Inventory> {
+        Box::pin(async move {
+            let mut found = Inventory::default();
+            for app in self.client.org_apps(&self.organisation).await? {
+                found.apps.entry(app.name).or_default();
+            }
+            let machines = self.client.org_machines(&self.organisation).await?;
+            found.silent_regions = machines.error_regions;
+            for machine in machines.machines {
+                if is_leaving(machine.state) {
+                    continue;
+                }
+                let listed = Listed {
+                    machine: machine.id,
+                    version: machine.version,
+                    metadata: machine.config.metadata,
+                };
+                found.apps.entry(machine.app_name).or_default().push(listed);
+            }
+            Ok(found)
+        })
+    }
+
+    fn presence<'a>(&'a self, app: &'a str, machine: &'a str) -> Answer<'a, Presence> {
+        Box::pin(async move {
+            match self.client.machine(app, machine).await {
+                Ok(found) if is_leaving(found.state) => Ok(Presence::Gone),
+                Ok(_) => Ok(Presence::There),
+                Err(error) if error.is_gone() => Ok(Presence::Gone),
+                Err(error) => Err(error),
+            }
+        })
+    }
+}
+
+const fn is_leaving(state: MachineState) -> bool {
+    matches!(
+        state,
+        MachineState::Destroying | MachineState::Destroyed | MachineState::Replaced
+    )
 }
 
 fn gone_is_fine(result: Result<(), MachinesError>) -> Result<(), MachinesError> {

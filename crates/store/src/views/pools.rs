@@ -1,9 +1,40 @@
 //! Pools as an operator sees them: what there is, and who waits.
 
-use nightshift_domain::{PoolId, TenantId};
+use chrono::{DateTime, Utc};
+use nightshift_domain::{PoolId, TenantId, sizing::Sizing};
 
 use super::Part;
 use crate::{Store, StoreError};
+
+/// What a pool makes at the moment, how much of it, and what holds it up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolSupply {
+    /// How many should be ready, and why.
+    pub sizing: Sizing,
+    /// The number of the image it makes.
+    pub generation: i64,
+    /// Ready sandboxes of images it made before.
+    pub ready_of_others: i64,
+    /// The breakers of its images that are known.
+    pub breakers: Vec<BreakerRow>,
+    /// Until when the provider asked to be left alone, if it did.
+    pub paused_until: Option<DateTime<Utc>>,
+}
+
+/// Whether an image is made in a pool's region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakerRow {
+    /// The generation whose image it is.
+    pub generation: i64,
+    /// `closed`, `open` or `half_open`.
+    pub state: String,
+    /// When it changes by itself.
+    pub until: Option<DateTime<Utc>>,
+    /// The last outcomes, oldest first: `.` got ready, `x` failed.
+    pub recent: String,
+    /// Why the last one failed.
+    pub last_failure: Option<String>,
+}
 
 /// A pool, its sandboxes by state, and the tickets that wait for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +47,7 @@ pub struct PoolRow {
     pub region: String,
     /// What they run, by digest.
     pub image: String,
-    /// How many ready sandboxes it should hold.
+    /// How many ready sandboxes it should hold even when nothing happens.
     pub target_ready: i32,
     /// How many sandboxes it may hold in all.
     pub max_sandboxes: i32,
@@ -86,5 +117,46 @@ impl Store {
                 waiting: row.waiting,
             })
             .collect())
+    }
+
+    /// What a pool makes at the moment and why; `None` if there is no such pool.
+    #[tracing::instrument(name = "store.view.pool_supply", skip(self))]
+    pub async fn view_supply(
+        &self,
+        id: PoolId,
+        now: DateTime<Utc>,
+    ) -> Result<Option<PoolSupply>, StoreError> {
+        let mut tx = self.begin().await?;
+        let Some(pool) = tx.pool(id).await? else {
+            return Ok(None);
+        };
+        let level = tx.pool_level(id, now).await?;
+        let breakers = sqlx::query_as!(
+            BreakerRow,
+            "select g.number as generation, b.state, b.until, b.recent, b.last_failure
+               from generations g
+               join breakers b on b.image = g.image and b.region = $2
+              where g.pool_id = $1
+              order by g.number desc
+              limit 10",
+            id.as_uuid(),
+            pool.region,
+        )
+        .fetch_all(&mut *tx.conn)
+        .await?;
+        let paused_until = sqlx::query_scalar!(
+            "select paused_until from rates where region = $1 and paused_until > $2",
+            pool.region,
+            now,
+        )
+        .fetch_optional(&mut *tx.conn)
+        .await?;
+        Ok(Some(PoolSupply {
+            sizing: Sizing::of(pool.target_ready.into(), level.demand),
+            generation: level.generation,
+            ready_of_others: level.ready - level.ready_current,
+            breakers,
+            paused_until: paused_until.flatten(),
+        }))
     }
 }
