@@ -197,8 +197,9 @@ impl Account {
     }
 
     /// The name in an ARN, if it is one of a queue of this account that exists.
-    pub(crate) fn name_of_arn(&self, arn: &str) -> Option<&str> {
-        self.names().find(|name| self.arn(name) == arn)
+    pub(crate) fn name_of_arn<'a>(&self, arn: &'a str) -> Option<&'a str> {
+        let name = arn.strip_prefix(&self.arn(""))?;
+        self.queues.contains_key(name).then_some(name)
     }
 
     /// The names of the queues whose dead-letter queue this one is.

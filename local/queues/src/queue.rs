@@ -1,6 +1,6 @@
 //! One queue: its settings, its messages, and what it remembers about those it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -23,16 +23,12 @@ pub(crate) struct Queue {
     pub(crate) shelf: Shelf,
     pub(crate) purged_at: Option<DateTime<Utc>>,
     /// FIFO: what was accepted lately, by what makes a message the same.
-    accepted: BTreeMap<String, Accepted>,
+    accepted: BTreeMap<String, SendMessageAnswer>,
+    /// The same in the order of their acceptance.
+    acceptances: VecDeque<(DateTime<Utc>, String)>,
     /// FIFO: what was received lately, by the receiver's attempt id.
     attempts: BTreeMap<String, Attempt>,
     sequence: u64,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Accepted {
-    at: DateTime<Utc>,
-    answer: SendMessageAnswer,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,6 +48,7 @@ impl Queue {
             shelf: Shelf::default(),
             purged_at: None,
             accepted: BTreeMap::new(),
+            acceptances: VecDeque::new(),
             attempts: BTreeMap::new(),
             sequence: 0,
         }
@@ -66,7 +63,12 @@ impl Queue {
         self.shelf.wake(now);
         self.shelf.expire(now - self.settings.retention());
         let is_recent = |at: DateTime<Utc>| now - at < limits::DEDUPLICATION;
-        self.accepted.retain(|_, accepted| is_recent(accepted.at));
+        while let Some((at, key)) = self.acceptances.front()
+            && !is_recent(*at)
+        {
+            self.accepted.remove(key);
+            self.acceptances.pop_front();
+        }
         self.attempts.retain(|_, attempt| is_recent(attempt.at));
     }
 
@@ -74,7 +76,7 @@ impl Queue {
     /// received and deleted or not.
     pub(crate) fn accepted_before(&self, content: &Content) -> Option<SendMessageAnswer> {
         let key = self.sameness(content)?;
-        Some(self.accepted.get(&key)?.answer.clone())
+        self.accepted.get(&key).cloned()
     }
 
     pub(crate) fn remember(
@@ -84,8 +86,8 @@ impl Queue {
         now: DateTime<Utc>,
     ) {
         if let Some(key) = self.sameness(content) {
-            let answer = answer.clone();
-            self.accepted.insert(key, Accepted { at: now, answer });
+            self.acceptances.push_back((now, key.clone()));
+            self.accepted.insert(key, answer.clone());
         }
     }
 

@@ -36,8 +36,8 @@ impl Peer {
     }
 
     /// A ministack that others may use at the same time.
-    pub(crate) fn ministack(url: &str, check: &str) -> Self {
-        Self::at(url, check, None)
+    pub(crate) fn ministack(url: &str, check: &str, run: &str) -> Self {
+        Self::at(url, &format!("{run}-{check}"), None)
     }
 
     fn at(url: &str, check: &str, clock: Option<Queues>) -> Self {
@@ -53,7 +53,7 @@ impl Peer {
             client: Client::from_conf(config),
             url: url.to_owned(),
             clock,
-            prefix: check.chars().take(40).collect(),
+            prefix: check.chars().take(50).collect(),
         }
     }
 

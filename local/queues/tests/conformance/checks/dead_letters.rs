@@ -28,7 +28,7 @@ pub(crate) const CHECKS: &[Check] = &[
         |p| Box::pin(same_type(p)),
     ),
     Check::new(
-        "dead-letter-queue-exists",
+        "missing-dead-letter-queue",
         "the dead-letter queue must exist",
         |p| Box::pin(exists(p)),
     ),
@@ -145,7 +145,10 @@ async fn same_type(peer: &Peer) -> Result<()> {
 
 async fn exists(peer: &Peer) -> Result<()> {
     let dead = peer.queue("dead", &[]).await?;
-    let policy = peer.redrive(&dead, 3).await?.replace("-dead", "-nowhere");
+    let policy = peer
+        .redrive(&dead, 3)
+        .await?
+        .replace("queue-dead", "queue-nowhere");
     refuse_policy(peer, "q", &policy).await
 }
 

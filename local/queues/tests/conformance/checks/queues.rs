@@ -209,7 +209,7 @@ async fn listing(peer: &Peer) -> Result<()> {
 async fn purge(peer: &Peer) -> Result<()> {
     let url = peer.queue("q", &[]).await?;
     peer.send(&url, "in flight").await?;
-    let held = peer.receive_one(&url).await?;
+    peer.receive_one(&url).await?;
     peer.send(&url, "visible").await?;
     peer.client.purge_queue().queue_url(&url).send().await?;
     for name in [
@@ -219,7 +219,7 @@ async fn purge(peer: &Peer) -> Result<()> {
         let left = peer.attribute(&url, name).await?;
         ensure!(left == "0", "{name} is {left}");
     }
-    peer.delete(&url, &held).await
+    Ok(())
 }
 
 async fn one_purge(peer: &Peer) -> Result<()> {
