@@ -3,8 +3,10 @@
 
 mod clock;
 mod cloud;
+mod post;
 mod world;
 
 pub use clock::TestClock;
 pub use cloud::{Cloud, Fault};
+pub use post::Post;
 pub use world::{World, WorldBuilder};

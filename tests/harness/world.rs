@@ -17,7 +17,7 @@ use nightshift_protocol::attestation::{MachineStatement, STATEMENT_AUDIENCE};
 use nightshift_store::{Endpoint, Pool, Settlement, Store};
 use sqlx::PgPool;
 
-use crate::{Cloud, TestClock};
+use crate::{Cloud, Post, TestClock};
 
 const DIGEST: &str = "sha256:5a5a";
 
@@ -32,6 +32,8 @@ pub struct World {
     pub clock: TestClock,
     /// Where sandboxes are made.
     pub cloud: Cloud,
+    /// Who carries reports.
+    pub post: Post,
     /// The pool.
     pub pool: PoolId,
     /// The tenants' endpoints, in the order in which they were asked for.
@@ -216,6 +218,7 @@ impl WorldBuilder {
     pub async fn build(self, pg: PgPool) -> Result<World> {
         let clock = TestClock::default();
         let cloud = Cloud::default();
+        let post = Post::default();
         let store = Store::new(pg.clone());
         let now = clock.now();
         let mut tx = store.begin().await?;
@@ -250,6 +253,7 @@ impl WorldBuilder {
             store,
             clock: Arc::new(clock.clone()),
             provider: Arc::new(cloud.clone()),
+            courier: Arc::new(post.clone()),
             // Small, so that a queue is longer than a batch.
             settings: Arc::new(Settings {
                 grant_batch: 4,
@@ -261,6 +265,7 @@ impl WorldBuilder {
             pg,
             clock,
             cloud,
+            post,
             pool,
             endpoints,
         };

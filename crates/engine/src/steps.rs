@@ -1,10 +1,15 @@
 //! Which use case carries out which step.
 
 use nightshift_protocol::{Envelope, Step, step::VERSION};
-use nightshift_store::StoreError;
+use nightshift_store::{
+    StoreError,
+    plant::{Plant, planted},
+};
 use serde::Deserialize;
 
-use crate::{Classify, Disposition, Platform, claim, dispatch, provision, refill, rest, retire};
+use crate::{
+    Classify, Disposition, Platform, claim, dispatch, provision, refill, rest, retire, write_back,
+};
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,9 @@ pub enum StepError {
     /// Retiring failed.
     #[error(transparent)]
     Retire(#[from] retire::RetireError),
+    /// Telling what was found failed.
+    #[error(transparent)]
+    WriteBack(#[from] write_back::WriteBackError),
 }
 
 impl Classify for StepError {
@@ -34,6 +42,7 @@ impl Classify for StepError {
             Self::Dispatch(error) => error.disposition(),
             Self::Provision(error) => error.disposition(),
             Self::Retire(error) => error.disposition(),
+            Self::WriteBack(error) => error.disposition(),
         }
     }
 }
@@ -42,7 +51,8 @@ impl Classify for StepError {
 pub fn read(payload: &serde_json::Value) -> Result<Envelope, StepError> {
     let envelope =
         Envelope::deserialize(payload).map_err(|error| StepError::Unreadable(error.to_string()))?;
-    if envelope.v > VERSION || envelope.v + 1 < VERSION {
+    let oldest = VERSION - u16::from(!planted(Plant::PreviousVersionRefused));
+    if envelope.v > VERSION || envelope.v < oldest {
         return Err(StepError::Unreadable(format!(
             "version {} is not ours",
             envelope.v
@@ -57,7 +67,11 @@ pub fn read(payload: &serde_json::Value) -> Result<Envelope, StepError> {
     trace.id = envelope.trace.map(|trace| trace.id()),
 ))]
 pub async fn follow(platform: &Platform, envelope: Envelope) -> Result<(), StepError> {
-    carry_out(&platform.following(envelope.trace), envelope.step).await
+    let done = carry_out(&platform.following(envelope.trace), envelope.step).await;
+    if planted(Plant::AckBeforeCommit) {
+        return Ok(());
+    }
+    done
 }
 
 /// Carries a step out. Safe to repeat.
@@ -80,6 +94,9 @@ pub async fn carry_out(platform: &Platform, step: Step) -> Result<(), StepError>
         Step::Refill { pool } => refill::refill(platform, pool).await?,
         Step::Provision { sandbox } => provision::provision(platform, sandbox).await?,
         Step::Retire { sandbox } => retire::retire(platform, sandbox).await?,
+        Step::WriteBack { investigation } => {
+            write_back::write_back(platform, investigation).await?;
+        }
     }
     Ok(())
 }

@@ -2,14 +2,36 @@
 
 use axum::{
     Router,
+    extract::{Request, State},
     http::{Method, StatusCode, Uri},
+    middleware::{self, Next},
+    response::Response,
 };
 
-use crate::Problem;
+use crate::{Problem, Publisher, publisher::BESIDE_AN_ANSWER};
 
 /// Answers invocations with `router` until the runtime stops us.
 pub async fn serve(router: Router) -> Result<(), lambda_http::Error> {
     lambda_http::run(router).await
+}
+
+/// Publishes what a request wrote, after its commit and before its answer: between invocations nothing runs.
+/// It takes [`BESIDE_AN_ANSWER`] at most and never changes the answer.
+pub fn publishing(router: Router, publisher: Publisher) -> Router {
+    router.layer(middleware::from_fn_with_state(publisher, publish_after))
+}
+
+async fn publish_after(
+    State(publisher): State<Publisher>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let writes = !request.method().is_safe();
+    let response = next.run(request).await;
+    if writes && response.status().is_success() {
+        publisher.publish(BESIDE_AN_ANSWER).await;
+    }
+    response
 }
 
 /// Adds `GET /healthz` and [`with_fallbacks`].

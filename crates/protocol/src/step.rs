@@ -79,6 +79,11 @@ pub enum Step {
         /// Which sandbox.
         sandbox: SandboxId,
     },
+    /// Tell whoever sent the alert what was found.
+    WriteBack {
+        /// By whose report.
+        investigation: InvestigationId,
+    },
 }
 
 impl Step {
@@ -92,6 +97,7 @@ impl Step {
             Self::Refill { .. } => "refill",
             Self::Provision { .. } => "provision",
             Self::Retire { .. } => "retire",
+            Self::WriteBack { .. } => "write_back",
         }
     }
 
@@ -99,9 +105,9 @@ impl Step {
     #[must_use]
     pub const fn investigation(&self) -> Option<InvestigationId> {
         match self {
-            Self::Dispatch { investigation, .. } | Self::Rest { investigation, .. } => {
-                Some(*investigation)
-            }
+            Self::Dispatch { investigation, .. }
+            | Self::Rest { investigation, .. }
+            | Self::WriteBack { investigation } => Some(*investigation),
             Self::ClaimWake { .. }
             | Self::Refill { .. }
             | Self::Provision { .. }

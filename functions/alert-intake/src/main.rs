@@ -6,15 +6,10 @@ use nightshift_lambda::{App, http};
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     let (app, ()) = App::from_env(|_| Some(())).await?;
-    let App {
-        store,
-        clock,
-        secrets,
-    } = app;
-    http::serve(router(IntakeState {
-        store,
-        clock,
-        secrets,
-    }))
-    .await
+    let intake = router(IntakeState {
+        store: app.store,
+        clock: app.clock,
+        secrets: app.secrets,
+    });
+    http::serve(http::publishing(intake, app.publisher)).await
 }

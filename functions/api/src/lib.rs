@@ -65,6 +65,7 @@ pub fn router(state: ApiState) -> Router {
         .routes(routes!(routes::sandboxes::list))
         .routes(routes!(routes::pools::list))
         .routes(routes!(routes::dead_letters::list))
+        .routes(routes!(routes::dead_letters::redrive))
         .route_layer(middleware::from_fn_with_state(
             state.clone(),
             auth::demand_token,

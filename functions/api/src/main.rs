@@ -13,5 +13,5 @@ async fn main() -> Result<(), lambda_http::Error> {
         tokens.push(app.secrets.read(reference).await?);
     }
     let state = ApiState::new(app.store, app.clock, Tokens::new(&tokens)?);
-    http::serve(router(state)).await
+    http::serve(http::publishing(router(state), app.publisher)).await
 }

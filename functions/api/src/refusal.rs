@@ -6,7 +6,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use nightshift_engine::{causes, message::MessageError};
+use nightshift_engine::{causes, dead_letters::RedriveError, message::MessageError};
 use nightshift_lambda::Problem;
 use nightshift_store::StoreError;
 
@@ -51,6 +51,15 @@ impl From<MessageError> for Refusal {
                 format!("{error}; the message was not kept"),
             )),
             MessageError::Store(error) => Self::failed(&error),
+        }
+    }
+}
+
+impl From<RedriveError> for Refusal {
+    fn from(error: RedriveError) -> Self {
+        match error {
+            RedriveError::Unknown(_) => Self(Problem::not_found(format!("{error}"))),
+            RedriveError::Store(error) => Self::failed(&error),
         }
     }
 }

@@ -26,8 +26,8 @@ use nightshift_lambda::http::with_manners;
 use nightshift_store::Store;
 
 pub use brief::Briefing;
-pub use config::SessionConfig;
-pub use signer::{FileSigner, KeyFileError, PublicKey, SignError, Signer};
+pub use config::{SessionConfig, SigningKey};
+pub use signer::{HeldSigner, KeyFileError, NotAKey, PublicKey, SignError, Signer};
 pub use statement::{DiscoveryError, StatementError, StatementVerifier};
 
 /// The largest request we read, in bytes.

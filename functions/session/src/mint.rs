@@ -102,7 +102,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::signer::FileSigner;
+    use crate::signer::HeldSigner;
 
     const ISSUER: &str = "https://session.nightshift.local";
 
@@ -121,7 +121,7 @@ mod tests {
 
     async fn minted(grant: RunGrant, now: DateTime<Utc>) -> (Vec<IssuedToken>, serde_json::Value) {
         let dir = TempDir::new().unwrap();
-        let signer = FileSigner::open(&dir.path().join("key.pem"), None).unwrap();
+        let signer = HeldSigner::open(&dir.path().join("key.pem"), None).unwrap();
         let tokens = mint(&signer, ISSUER, &grant, "thumb", now).await.unwrap();
         (
             tokens,

@@ -15,6 +15,7 @@ use p256::{
     elliptic_curve::rand_core::OsRng,
     pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding},
 };
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -50,8 +51,9 @@ pub struct PublicKey {
     y: String,
 }
 
-/// A key in a file (PKCS #8 PEM), and the one before it while tokens of it still live.
-pub struct FileSigner {
+/// A key that this process holds (PKCS #8 PEM, from a file or a secret), and the public half of the one
+/// before it while tokens of it still live.
+pub struct HeldSigner {
     key: SigningKey,
     public: PublicKey,
     previous: Option<PublicKey>,
@@ -76,7 +78,12 @@ pub enum KeyFileError {
     Malformed(PathBuf),
 }
 
-impl FileSigner {
+/// The text is no P-256 private key in PKCS #8 PEM. Never shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is no P-256 private key in PKCS #8 PEM")]
+pub struct NotAKey;
+
+impl HeldSigner {
     /// Uses the key at `path`, which is made if it is absent. `previous` is the key that was in use
     /// before, whose public half stays published.
     pub fn open(path: &Path, previous: Option<&Path>) -> Result<Self, KeyFileError> {
@@ -88,17 +95,29 @@ impl FileSigner {
             other => other?,
         };
         let previous = previous.map(read).transpose()?;
-        let public = PublicKey::of(key.verifying_key());
-        let previous = previous.map(|key| PublicKey::of(key.verifying_key()));
-        Ok(Self {
+        Ok(Self::of(key, previous.as_ref()))
+    }
+
+    /// Uses the key in a text. `previous` is the text of the key that was in use before, whose public
+    /// half stays published.
+    pub fn from_pem(text: &SecretString, previous: Option<&SecretString>) -> Result<Self, NotAKey> {
+        let parse = |text: &SecretString| {
+            SigningKey::from_pkcs8_pem(text.expose_secret()).map_err(|_| NotAKey)
+        };
+        let previous = previous.map(parse).transpose()?;
+        Ok(Self::of(parse(text)?, previous.as_ref()))
+    }
+
+    fn of(key: SigningKey, previous: Option<&SigningKey>) -> Self {
+        Self {
+            public: PublicKey::of(key.verifying_key()),
+            previous: previous.map(|key| PublicKey::of(key.verifying_key())),
             key,
-            public,
-            previous,
-        })
+        }
     }
 }
 
-impl Signer for FileSigner {
+impl Signer for HeldSigner {
     fn kid(&self) -> &str {
         &self.public.kid
     }
@@ -124,9 +143,9 @@ impl Signer for FileSigner {
     }
 }
 
-impl fmt::Debug for FileSigner {
+impl fmt::Debug for HeldSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileSigner")
+        f.debug_struct("HeldSigner")
             .field("kid", &self.public.kid)
             .finish_non_exhaustive()
     }
@@ -208,8 +227,8 @@ mod tests {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("signing.pem");
 
-        let made = FileSigner::open(&path, None).unwrap();
-        let found = FileSigner::open(&path, None).unwrap();
+        let made = HeldSigner::open(&path, None).unwrap();
+        let found = HeldSigner::open(&path, None).unwrap();
 
         assert_eq!(made.kid(), found.kid());
         assert_eq!(
@@ -224,11 +243,26 @@ mod tests {
     }
 
     #[test]
+    fn a_key_in_a_secret_is_the_same_key_and_what_is_no_key_is_not_shown() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("signing.pem");
+        let made = HeldSigner::open(&path, None).unwrap();
+        let text = SecretString::from(fs::read_to_string(&path).unwrap());
+
+        let held = HeldSigner::from_pem(&text, Some(&text)).unwrap();
+
+        assert_eq!(held.kid(), made.kid());
+        assert_eq!(held.published().len(), 1);
+        let error = HeldSigner::from_pem(&"hunter2".into(), None).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn many_that_start_at_once_agree_on_one_key() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("signing.pem");
         let kids: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
-            let open = || FileSigner::open(&path, None).unwrap().kid().to_owned();
+            let open = || HeldSigner::open(&path, None).unwrap().kid().to_owned();
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
             threads
                 .into_iter()
@@ -242,13 +276,13 @@ mod tests {
     fn a_rotation_publishes_both_keys_and_the_same_key_twice_is_one() {
         let dir = TempDir::new().unwrap();
         let (old, new) = (dir.path().join("old.pem"), dir.path().join("new.pem"));
-        let before = FileSigner::open(&old, None).unwrap();
-        let after = FileSigner::open(&new, Some(&old)).unwrap();
+        let before = HeldSigner::open(&old, None).unwrap();
+        let after = HeldSigner::open(&new, Some(&old)).unwrap();
 
         let kids: Vec<String> = after.published().into_iter().map(|key| key.kid).collect();
         assert_eq!(kids, [after.kid(), before.kid()]);
         assert_eq!(
-            FileSigner::open(&new, Some(&new))
+            HeldSigner::open(&new, Some(&new))
                 .unwrap()
                 .published()
                 .len(),
@@ -260,17 +294,17 @@ mod tests {
     fn a_key_that_others_may_read_and_a_file_that_is_no_key_are_refused() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("signing.pem");
-        FileSigner::open(&path, None).unwrap();
+        HeldSigner::open(&path, None).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
-            FileSigner::open(&path, None),
+            HeldSigner::open(&path, None),
             Err(KeyFileError::Exposed(_))
         ));
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "not a key").unwrap();
         assert!(matches!(
-            FileSigner::open(&path, None),
+            HeldSigner::open(&path, None),
             Err(KeyFileError::Malformed(_))
         ));
     }

@@ -159,8 +159,8 @@ async fn when_we_fail_the_sender_is_asked_to_try_again(pg: PgPool) {
     let body = incident("E1", "incident.triggered", "Q1");
 
     // The secrets cannot be read: nothing may be said about the sender, least of all "forged".
-    let path = intake.secrets.path().join("secrets.json");
-    let hidden = intake.secrets.path().join("hidden.json");
+    let path = intake.secrets.path().join("secrets.sealed");
+    let hidden = intake.secrets.path().join("hidden.sealed");
     std::fs::rename(&path, &hidden).unwrap();
     let without_secrets = intake.page(&body).await;
     std::fs::rename(&hidden, &path).unwrap();

@@ -1,6 +1,6 @@
 //! An intake over a real PostgreSQL, and a sender that can sign.
 
-use std::{os::unix::fs::OpenOptionsExt, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use nightshift_alert_intake::{IntakeState, router};
 use nightshift_domain::{EndpointId, PoolId};
 use nightshift_engine::Clock;
-use nightshift_lambda::FileSecrets;
+use nightshift_lambda::{FileSecrets, SealedFile};
 use nightshift_store::{Endpoint, Pool, Store};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -74,14 +74,10 @@ impl Intake {
         tx.commit().await.unwrap();
 
         let secrets = TempDir::new().unwrap();
-        let path = secrets.path().join("secrets.json");
-        let text = json!({"hook/new": SECRET, "hook/old": OLD_SECRET}).to_string();
-        let file = std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
-        std::io::Write::write_all(&mut file.unwrap(), text.as_bytes()).unwrap();
+        let path = secrets.path().join("secrets.sealed");
+        let kept = [("hook/new", SECRET), ("hook/old", OLD_SECRET)];
+        let kept = kept.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
+        SealedFile::at(&path).seal(&kept.into()).unwrap();
         let state = IntakeState {
             store,
             clock: Arc::new(Fixed(now())),

@@ -1,7 +1,8 @@
-//! Dead letters: steps that failed too often and wait for a person.
+//! Dead letters: steps that failed too often and wait for a person, who can send them on their way again.
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
+use nightshift_engine::dead_letters;
 use nightshift_lambda::Problem;
 use nightshift_store::views::DeadLetterRow;
 use serde::Serialize;
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 use super::OfTenant;
 use crate::{
     ApiState,
-    extract::Asked,
+    extract::{Asked, Named},
     page::{Page, Paging},
     refusal::Refusal,
 };
@@ -55,6 +56,25 @@ pub(crate) async fn list(
     let part = paging.part()?;
     let rows = state.store.view_dead_letters(tenant, part).await?;
     Ok(Json(paging.page(rows, |row| row.id)?))
+}
+
+/// Sends a step that was given up on its way again, due now and with all its attempts.
+#[utoipa::path(post, path = "/v1/dead-letters/{id}/redrive", tag = "platform",
+    params(("id" = i64, Path, description = "Its place in the outbox")),
+    responses(
+        (status = 202, description = "It is on its way"),
+        (status = 400, description = "Not a number", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 401, description = "No token", body = Problem,
+         content_type = "application/problem+json"),
+        (status = 404, description = "None of that number was given up", body = Problem,
+         content_type = "application/problem+json")))]
+pub(crate) async fn redrive(
+    State(state): State<ApiState>,
+    Named(id): Named<i64>,
+) -> Result<StatusCode, Refusal> {
+    dead_letters::redrive(&state.store, &*state.clock, id).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 impl From<DeadLetterRow> for DeadLetter {

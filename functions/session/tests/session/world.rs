@@ -20,7 +20,7 @@ use nightshift_engine::{
     intake::{self, Arrival},
 };
 use nightshift_protocol::attestation::STATEMENT_AUDIENCE;
-use nightshift_session::{Briefing, FileSigner, SessionState, StatementVerifier, router};
+use nightshift_session::{Briefing, HeldSigner, SessionState, StatementVerifier, router};
 use nightshift_store::{Endpoint, Pool, Store};
 use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use serde::de::DeserializeOwned;
@@ -107,7 +107,7 @@ impl World {
             store: store.clone(),
             clock: Arc::new(clock),
             verifier: Arc::new(StatementVerifier::new(&issuer.url).unwrap()),
-            signer: Arc::new(FileSigner::open(&keys.path().join("key.pem"), None).unwrap()),
+            signer: Arc::new(HeldSigner::open(&keys.path().join("key.pem"), None).unwrap()),
             issuer: "https://session.test".into(),
             briefing: Arc::new(Briefing::default()),
         };

@@ -74,6 +74,11 @@ impl Cases {
             epoch: run.epoch,
         };
         tx.enqueue(rest, &group, now).await?;
+        let investigation = run.investigation;
+        if tx.wants_report(investigation).await? {
+            tx.enqueue(Step::WriteBack { investigation }, &group, now)
+                .await?;
+        }
         tx.commit().await?;
 
         self.tell();

@@ -1,0 +1,12 @@
+//! Starts granted sandboxes and stops resting ones. Trigger: the queue `dispatch`.
+
+use nightshift_engine::Settings;
+use nightshift_lambda::{App, Queue, batch, machines::MachinesConfig};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let (app, machines) = App::from_env(MachinesConfig::from_env).await?;
+    let provider = machines.provider(&*app.secrets).await?;
+    let platform = app.platform(provider, Settings::default());
+    batch::serve(Queue::Dispatch, app, platform).await
+}

@@ -1,0 +1,13 @@
+//! Brings pools to their targets. Trigger: the queue `pool-refill`.
+
+use std::sync::Arc;
+
+use nightshift_engine::Settings;
+use nightshift_lambda::{App, Queue, batch, machines::NoMachines};
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let (app, ()) = App::from_env(|_| Some(())).await?;
+    let platform = app.platform(Arc::new(NoMachines), Settings::default());
+    batch::serve(Queue::PoolRefill, app, platform).await
+}

@@ -1,0 +1,20 @@
+//! Brings back what is overdue or was left lying. Trigger: a schedule, each minute.
+
+use std::sync::Arc;
+
+use nightshift_engine::Settings;
+use nightshift_lambda::{App, machines::MachinesConfig, schedule};
+use nightshift_sweep::Sweeper;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    let (app, machines) = App::from_env(MachinesConfig::from_env).await?;
+    let provider = machines.provider(&*app.secrets).await?;
+    let platform = app.platform(provider, Settings::default());
+    let sweeper = Arc::new(Sweeper::new(app, platform));
+    schedule::serve(move |until| {
+        let sweeper = Arc::clone(&sweeper);
+        async move { Ok(sweeper.sweep(until).await?) }
+    })
+    .await
+}
