@@ -1,8 +1,11 @@
 //! What the machine's configuration says: public data only, read once.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use crate::harden::Step;
+use crate::{
+    limits::{Limits, memory_mib},
+    steps::{Step, Steps},
+};
 
 /// How the supervisor reaches the control plane.
 #[derive(Debug, Clone)]
@@ -26,6 +29,9 @@ pub const HARNESS_ID: u32 = 1001;
 /// The user and group of the agent's shell.
 pub const AGENT_ID: u32 = 1002;
 
+/// What a machine has that does not say: the least that platforms give.
+const SMALLEST_MACHINE_MIB: u64 = 256;
+
 /// Everything the supervisor must be told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -45,8 +51,14 @@ pub struct Config {
     pub harness: PathBuf,
     /// This program, for running itself again as another user.
     pub me: PathBuf,
+    /// Where harness and agent put temporary files.
+    pub tmp: PathBuf,
+    /// How much the agent may take.
+    pub limits: Limits,
     /// Hardening steps that need not hold.
-    pub accepted: Vec<Step>,
+    pub accepted: Steps,
+    /// Hardening steps that are not tried; none in the program of the image.
+    pub leave_out: Steps,
 }
 
 impl Config {
@@ -54,16 +66,16 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is missing or wrong, each by its variable's name.
-    pub fn from_env() -> Result<Self, String> {
+    pub fn from_env(leave_out: Steps) -> Result<Self, String> {
         #[expect(
             clippy::disallowed_methods,
             reason = "this is where configuration is read"
         )]
         let lookup = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        Self::read(lookup)
+        Self::read(lookup, leave_out)
     }
 
-    fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+    fn read(lookup: impl Fn(&str) -> Option<String>, leave_out: Steps) -> Result<Self, String> {
         let mut wrong = Vec::new();
         let session = lookup("NIGHTSHIFT_SESSION").unwrap_or_default();
         if !session.starts_with("http://") {
@@ -89,17 +101,15 @@ impl Config {
                 Uids::Single
             }
         };
-        let mut accepted = Vec::new();
-        for name in lookup("NIGHTSHIFT_ACCEPT_RISK")
-            .unwrap_or_default()
-            .split(',')
-        {
-            match Step::parse(name.trim()) {
-                Some(step) => accepted.push(step),
-                None if name.trim().is_empty() => {}
-                None => wrong.push(format!("NIGHTSHIFT_ACCEPT_RISK names no step `{name}`")),
-            }
-        }
+        let accepted = lookup("NIGHTSHIFT_ACCEPTED_RISKS").unwrap_or_default();
+        let accepted = Steps::parse(&accepted).unwrap_or_else(|unknown| {
+            let unknown = unknown.join("`, `");
+            wrong.push(format!(
+                "NIGHTSHIFT_ACCEPTED_RISKS names no step `{unknown}`"
+            ));
+            Steps::NONE
+        });
+        let limits = limits(&lookup, &mut wrong);
         let me = std::env::current_exe().unwrap_or_else(|error| {
             wrong.push(format!("cannot tell where this program is: {error}"));
             PathBuf::new()
@@ -114,12 +124,20 @@ impl Config {
             session: session.trim_end_matches('/').to_owned(),
             transport: Transport::Unix(gateway.unwrap_or_default().into()),
             identity: path("NIGHTSHIFT_IDENTITY_SOCKET", "/.fly/api"),
-            uids,
+            // Without users of their own, there is one for all.
+            uids: if leave_out.has(Step::Users) {
+                Uids::Single
+            } else {
+                uids
+            },
             volume: path("NIGHTSHIFT_VOLUME", "/data"),
             run: path("NIGHTSHIFT_RUN", "/run/nightshift"),
             harness: path("NIGHTSHIFT_HARNESS", "/opt/nightshift/bin/harness"),
+            tmp: path("NIGHTSHIFT_TMP", "/tmp"),
             me,
+            limits,
             accepted,
+            leave_out,
         })
     }
 
@@ -148,21 +166,51 @@ impl Config {
     }
 }
 
+/// The agent's limits: of the machine's memory, unless something else is said.
+fn limits(lookup: &impl Fn(&str) -> Option<String>, wrong: &mut Vec<String>) -> Limits {
+    const MIB: u64 = 1024 * 1024;
+    let mut number = |name: &str| {
+        let text = lookup(name)?;
+        let number = text.parse::<u64>().ok().filter(|number| *number > 0);
+        if number.is_none() {
+            wrong.push(format!(
+                "{name} must be a whole number above 0, got `{text}`"
+            ));
+        }
+        number
+    };
+    let machine = number("FLY_VM_MEMORY_MB").or_else(memory_mib);
+    let mut limits = Limits::of_machine(machine.unwrap_or(SMALLEST_MACHINE_MIB));
+    if let Some(mib) = number("NIGHTSHIFT_AGENT_MEMORY_MB") {
+        limits.memory_bytes = mib.saturating_mul(MIB);
+    }
+    if let Some(mib) = number("NIGHTSHIFT_AGENT_DISK_MB") {
+        limits.disk_bytes = mib.saturating_mul(MIB);
+    }
+    if let Some(seconds) = number("NIGHTSHIFT_DEADLINE_SECONDS") {
+        limits.deadline = Duration::from_secs(seconds);
+    }
+    limits
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_wrong_variable_is_named_at_once() {
-        let wrong = Config::read(|name| {
-            (name == "NIGHTSHIFT_ACCEPT_RISK").then(|| "non-dumpable,everything".to_owned())
-        })
-        .unwrap_err();
+        let told = |name: &str| match name {
+            "NIGHTSHIFT_ACCEPTED_RISKS" => Some("non-dumpable,everything".to_owned()),
+            "NIGHTSHIFT_AGENT_DISK_MB" => Some("much".to_owned()),
+            _ => None,
+        };
+        let wrong = Config::read(told, Steps::NONE).unwrap_err();
         for name in [
             "NIGHTSHIFT_SESSION",
             "NIGHTSHIFT_GATEWAY_SOCKET",
             "NIGHTSHIFT_UIDS",
             "`everything`",
+            "NIGHTSHIFT_AGENT_DISK_MB",
         ] {
             assert!(wrong.contains(name), "{wrong}");
         }

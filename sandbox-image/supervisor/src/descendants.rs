@@ -73,6 +73,13 @@ fn family(all: &HashMap<i32, Entry>, root: i32, spared: Option<i32>) -> Vec<i32>
     living.filter(|pid| belongs(*pid)).collect()
 }
 
+/// The living descendants of this process, except `spared` and what is below it.
+#[must_use]
+pub fn living_but(spared: Pid) -> Vec<i32> {
+    let root = getpid().as_raw_nonzero().get();
+    family(&processes(), root, Some(spared.as_raw_nonzero().get()))
+}
+
 /// Ends every living descendant of this process except `spared` and what is below it. Gives the
 /// number of processes that are still there.
 pub async fn end_all_but(spared: Option<Pid>) -> usize {

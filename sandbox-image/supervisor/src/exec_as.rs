@@ -3,7 +3,7 @@
 //! A process of its own, started afresh, so the supervisor's memory is already gone when the last
 //! privilege goes, and no code has to run between `fork` and `exec`.
 
-use std::{ffi::OsString, io, os::unix::process::CommandExt as _, process::Command};
+use std::{ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process::Command};
 
 use rustix::{
     io::Errno,
@@ -12,24 +12,45 @@ use rustix::{
         set_parent_process_death_signal, setrlimit, setsid,
     },
     thread::{
-        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, no_new_privs,
-        remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
-        set_thread_res_gid, set_thread_res_uid,
+        CapabilitySet, CapabilitySets, SecureComputingMode, capabilities,
+        capability_is_in_ambient_set, clear_ambient_capability_set, no_new_privs,
+        remove_capability_from_bounding_set, secure_computing_mode, set_capabilities,
+        set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
     },
+};
+
+use crate::{
+    cgroups,
+    confine::{
+        landlock::{LandlockError, Rules},
+        seccomp::{self, SeccompError},
+    },
+    steps::{Step, Steps},
 };
 
 /// The exit code when a privilege could not be given up or the program could not be run.
 pub const EXIT_CODE: u8 = 126;
 
-const GIB: u64 = 1024 * 1024 * 1024;
+/// Memory that a process may keep from being swapped, in bytes.
+const LOCKED_BYTES: u64 = 64 * 1024;
 
-/// What to become.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What to become, and within which bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Become {
     /// The user and group to run as; without one the current ones stay.
     pub id: Option<u32>,
     /// Processes that the user may have.
     pub processes: u64,
+    /// Address space that each process may have, in bytes.
+    pub address_bytes: u64,
+    /// How large a file may become, in bytes.
+    pub file_bytes: u64,
+    /// The files that stay open to it.
+    pub rules: Rules,
+    /// Control groups to join.
+    pub groups: Vec<PathBuf>,
+    /// Steps to leave out: those that cannot be had here and were accepted.
+    pub leave_out: Steps,
     /// The program and its arguments.
     pub command: Vec<OsString>,
 }
@@ -38,7 +59,10 @@ pub struct Become {
 #[derive(Debug, thiserror::Error)]
 pub enum BecomeError {
     /// The command line is not ours.
-    #[error("usage: supervisor exec-as [--id N] --processes N -- PROGRAM [ARGUMENT…]")]
+    #[error(
+        "usage: supervisor exec-as [--id N] --processes N --address N --file N [--read PATH]… [--write PATH]… \
+         [--group PATH]… [--leave-out STEPS] -- PROGRAM [ARGUMENT…]"
+    )]
     Usage,
     /// A privilege could not be given up.
     #[error("could not {what}")]
@@ -48,6 +72,15 @@ pub enum BecomeError {
         /// The kernel's answer.
         source: Errno,
     },
+    /// It could not join its control group.
+    #[error("could not join a control group")]
+    Group(#[source] io::Error),
+    /// Its files could not be confined.
+    #[error("could not confine its files")]
+    Landlock(#[from] LandlockError),
+    /// Its system calls could not be confined.
+    #[error("could not confine its system calls")]
+    Seccomp(#[from] SeccompError),
     /// The kernel says that something is still there.
     #[error("{0} is still there")]
     Remains(&'static str),
@@ -61,14 +94,27 @@ impl Become {
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["exec-as".into()];
+        let mut say = |name: &str, value: OsString| arguments.extend([name.into(), value]);
         if let Some(id) = self.id {
-            arguments.extend(["--id".into(), id.to_string().into()]);
+            say("--id", id.to_string().into());
         }
-        arguments.extend([
-            "--processes".into(),
-            self.processes.to_string().into(),
-            "--".into(),
-        ]);
+        say("--processes", self.processes.to_string().into());
+        say("--address", self.address_bytes.to_string().into());
+        say("--file", self.file_bytes.to_string().into());
+        let paths = [
+            ("--read", &self.rules.read),
+            ("--write", &self.rules.write),
+            ("--group", &self.groups),
+        ];
+        for (name, paths) in paths {
+            for path in paths {
+                say(name, path.into());
+            }
+        }
+        if self.leave_out != Steps::NONE {
+            say("--leave-out", self.leave_out.to_string().into());
+        }
+        arguments.push("--".into());
         arguments.extend(self.command.iter().cloned());
         arguments
     }
@@ -79,28 +125,40 @@ impl Become {
     /// [`BecomeError::Usage`].
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, BecomeError> {
         let mut arguments = arguments.into_iter();
-        let number = |text: Option<OsString>| {
-            text.and_then(|text| text.to_str()?.parse::<u64>().ok())
-                .ok_or(BecomeError::Usage)
-        };
-        let (mut id, mut processes) = (None, None);
+        let mut become_it = Self::default();
+        let mut bounds = [None; 3];
         loop {
-            match arguments.next().as_ref().and_then(|text| text.to_str()) {
-                Some("--id") => {
-                    let raw = number(arguments.next())?;
-                    id = Some(u32::try_from(raw).map_err(|_| BecomeError::Usage)?);
+            let name = arguments.next().ok_or(BecomeError::Usage)?;
+            let name = name.to_str().ok_or(BecomeError::Usage)?;
+            if name == "--" {
+                break;
+            }
+            let value = arguments.next().ok_or(BecomeError::Usage)?;
+            let text = || value.to_str().ok_or(BecomeError::Usage);
+            let number = || text()?.parse::<u64>().map_err(|_| BecomeError::Usage);
+            match name {
+                "--id" => {
+                    become_it.id = Some(u32::try_from(number()?).map_err(|_| BecomeError::Usage)?);
                 }
-                Some("--processes") => processes = Some(number(arguments.next())?),
-                Some("--") => break,
+                "--processes" => bounds[0] = Some(number()?),
+                "--address" => bounds[1] = Some(number()?),
+                "--file" => bounds[2] = Some(number()?),
+                "--read" => become_it.rules.read.push(value.into()),
+                "--write" => become_it.rules.write.push(value.into()),
+                "--group" => become_it.groups.push(value.into()),
+                "--leave-out" => {
+                    become_it.leave_out = Steps::parse(text()?).map_err(|_| BecomeError::Usage)?;
+                }
                 _ => return Err(BecomeError::Usage),
             }
         }
-        let command: Vec<OsString> = arguments.collect();
-        match (processes, command.is_empty()) {
-            (Some(processes), false) => Ok(Self {
-                id,
+        become_it.command = arguments.collect();
+        match (bounds, become_it.command.is_empty()) {
+            ([Some(processes), Some(address_bytes), Some(file_bytes)], false) => Ok(Self {
                 processes,
-                command,
+                address_bytes,
+                file_bytes,
+                ..become_it
             }),
             _ => Err(BecomeError::Usage),
         }
@@ -120,36 +178,73 @@ impl Become {
         let (program, rest) = self.command.split_first().ok_or(BecomeError::Usage)?;
         // A session of its own: no controlling terminal, and a process group to signal.
         setsid().map_err(refused("start a session"))?;
-        close_fds::set_fds_cloexec(3, &[]);
+        if self.takes(Step::CleanStart) {
+            close_fds::set_fds_cloexec(3, &[]);
+        }
+        if self.takes(Step::Cgroups) {
+            for group in &self.groups {
+                cgroups::join(group).map_err(BecomeError::Group)?;
+            }
+        }
         self.limit()?;
-        set_no_new_privs(true).map_err(refused("set no_new_privs"))?;
-        drop_bounding_set()?;
-        clear_ambient_capability_set().map_err(refused("clear the ambient capabilities"))?;
+        if self.takes(Step::NoNewPrivileges) {
+            set_no_new_privs(true).map_err(refused("set no_new_privs"))?;
+        }
+        // Its paths are opened while they can be.
+        let files = self
+            .takes(Step::Landlock)
+            .then(|| self.rules.prepare())
+            .transpose()?;
+        if self.takes(Step::NoCapabilities) {
+            drop_bounding_set()?;
+            clear_ambient_capability_set().map_err(refused("clear the ambient capabilities"))?;
+        }
         if let Some(id) = self.id {
             change_identity(id)?;
         }
-        let nothing = CapabilitySets {
-            effective: CapabilitySet::empty(),
-            permitted: CapabilitySet::empty(),
-            inheritable: CapabilitySet::empty(),
-        };
-        set_capabilities(None, nothing).map_err(refused("drop the capabilities"))?;
+        if self.takes(Step::NoCapabilities) {
+            let nothing = CapabilitySets {
+                effective: CapabilitySet::empty(),
+                permitted: CapabilitySet::empty(),
+                inheritable: CapabilitySet::empty(),
+            };
+            set_capabilities(None, nothing).map_err(refused("drop the capabilities"))?;
+        }
+        if let Some(files) = files {
+            files.enter()?;
+        }
         self.verify()?;
-        // Changing identity clears this, so it comes last.
+        // Changing identity clears this, so it comes after that.
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(refused("tie its life to the supervisor's"))?;
+        // After this not even the calls above exist any more.
+        if self.takes(Step::Seccomp) {
+            seccomp::enter()?;
+            if secure_computing_mode() != Ok(SecureComputingMode::Filter) {
+                return Err(BecomeError::Remains("every system call"));
+            }
+        }
         Err(BecomeError::Exec(Command::new(program).args(rest).exec()))
+    }
+
+    fn takes(&self, step: Step) -> bool {
+        !self.leave_out.has(step)
     }
 
     fn limit(&self) -> Result<(), BecomeError> {
         let limits = [
-            (Resource::Core, 0),
-            (Resource::Nproc, self.processes),
-            (Resource::Nofile, 1024),
-            (Resource::Fsize, GIB),
-            (Resource::As, 8 * GIB),
+            (Step::NoCoreDumps, Resource::Core, 0),
+            (Step::ResourceLimits, Resource::Nproc, self.processes),
+            (Step::ResourceLimits, Resource::Nofile, 1024),
+            (Step::ResourceLimits, Resource::Fsize, self.file_bytes),
+            (Step::ResourceLimits, Resource::As, self.address_bytes),
+            (Step::ResourceLimits, Resource::Memlock, LOCKED_BYTES),
+            (Step::ResourceLimits, Resource::Msgqueue, 0),
         ];
-        for (resource, most) in limits {
+        for (step, resource, most) in limits {
+            if !self.takes(step) {
+                continue;
+            }
             let limit = Rlimit {
                 current: Some(most),
                 maximum: Some(most),
@@ -185,15 +280,30 @@ impl Become {
                 return Err(BecomeError::Remains("a supplementary group"));
             }
         }
-        let left = capabilities(None).map_err(refused("read the capabilities"))?;
-        if !(left.effective | left.permitted | left.inheritable).is_empty() {
-            return Err(BecomeError::Remains("a capability"));
+        if self.takes(Step::NoCapabilities) {
+            let left = capabilities(None).map_err(refused("read the capabilities"))?;
+            if !(left.effective | left.permitted | left.inheritable).is_empty() || has_ambient()? {
+                return Err(BecomeError::Remains("a capability"));
+            }
         }
-        if no_new_privs() != Ok(true) {
+        if self.takes(Step::NoNewPrivileges) && no_new_privs() != Ok(true) {
             return Err(BecomeError::Remains("the way to new privileges"));
         }
         Ok(())
     }
+}
+
+fn has_ambient() -> Result<bool, BecomeError> {
+    for bit in 0..u64::BITS {
+        match capability_is_in_ambient_set(CapabilitySet::from_bits_retain(1 << bit)) {
+            Ok(false) => {}
+            Ok(true) => return Ok(true),
+            // Past the last capability that this kernel knows.
+            Err(Errno::INVAL) => break,
+            Err(source) => return Err(refused("read the ambient capabilities")(source)),
+        }
+    }
+    Ok(false)
 }
 
 /// Where this process may not shrink the bounding set, it has no capability to begin with, and
@@ -242,20 +352,33 @@ mod tests {
         let wanted = Become {
             id: Some(1002),
             processes: 64,
+            address_bytes: 1 << 30,
+            file_bytes: 1 << 20,
+            rules: Rules {
+                read: vec!["/opt".into()],
+                write: vec!["/data/work".into(), "/tmp".into()],
+            },
+            groups: vec!["/sys/fs/cgroup/a".into()],
+            leave_out: Steps::parse("cgroups,landlock").unwrap(),
             command: vec!["/bin/sh".into(), "-c".into(), "-- --id 0".into()],
         };
         let read = Become::parse(wanted.arguments().into_iter().skip(1)).unwrap();
         assert_eq!(read, wanted);
+        let bounds = ["--processes", "1", "--address", "1", "--file", "1"];
         for bad in [
             &["--id"][..],
             &["--processes", "x", "--", "a"],
             &["--", "a"],
-            &["--processes", "1", "--"],
+            &[&bounds[..], &["--"]].concat(),
+            &[&bounds[..4], &["--", "a"]].concat(),
+            &[&bounds[..], &["--leave-out", "all", "--", "a"]].concat(),
         ] {
             assert!(
                 Become::parse(bad.iter().map(OsString::from)).is_err(),
                 "{bad:?}"
             );
         }
+        let good = [&bounds[..], &["--", "a"]].concat();
+        assert!(Become::parse(good.iter().map(OsString::from)).is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Why the supervisor ends, and the exit code that says so.
 
-use crate::{harden::NotHardened, session::SessionError};
+use crate::{hardening::NotHardened, session::SessionError};
 
 /// Why the supervisor could not do its work. Each has its own exit code, from `sysexits.h` where
 /// one fits, so that whoever reads the machine's event log can tell them apart.

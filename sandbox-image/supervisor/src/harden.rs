@@ -1,76 +1,76 @@
 //! The steps that must hold before a token may enter this process.
 
-use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior,
-    setrlimit,
+use std::io;
+
+use rustix::{
+    mm::{MlockAllFlags, mlockall},
+    process::{
+        DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior,
+        setrlimit,
+    },
 };
 
-/// A step of hardening. Its spelling is what `NIGHTSHIFT_ACCEPT_RISK` lists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// No other process may read this one's memory or environment, or trace it.
-    NonDumpable,
-    /// A crash writes no memory to disk.
-    NoCoreDumps,
-}
+use crate::steps::{Step, Steps};
 
-impl Step {
-    /// Every step, in the order they are taken.
-    pub const ALL: [Self; 2] = [Self::NonDumpable, Self::NoCoreDumps];
+const UNLIMITED: Rlimit = Rlimit {
+    current: None,
+    maximum: None,
+};
+const NOTHING: Rlimit = Rlimit {
+    current: Some(0),
+    maximum: Some(0),
+};
 
-    /// How the environment spells it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NonDumpable => "non-dumpable",
-            Self::NoCoreDumps => "no-core-dumps",
-        }
+/// Takes the steps that cannot wait, the first of all. What did not work shows in [`holds`], which asks the
+/// kernel instead of trusting what was requested.
+pub fn harden(leave_out: &Steps) {
+    if !leave_out.has(Step::NonDumpable) {
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     }
-
-    /// Reads a spelling; unknown ones are `None`.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.as_str() == text)
+    if !leave_out.has(Step::NoCoreDumps) {
+        let _ = setrlimit(Resource::Core, NOTHING);
     }
 }
 
-/// A required step does not hold and nobody accepted that.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "hardening step `{}` does not hold here; a token in this process could be read by others. Set \
-     NIGHTSHIFT_ACCEPT_RISK={} only where that is acceptable",
-    .0.as_str(),
-    .0.as_str()
-)]
-pub struct NotHardened(pub Step);
-
-/// Takes every step it can. What did not work shows in [`verify`], which asks the kernel instead of
-/// trusting what was requested.
-pub fn harden() {
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let _ = setrlimit(Resource::Core, none);
-}
-
-/// Asks the kernel whether every step holds, leaving out the accepted ones.
+/// Asks whether one of this process's own steps holds, and takes it where that could wait until now.
 ///
 /// # Errors
-/// The first step that does not hold and is not accepted.
-pub fn verify(accepted: &[Step]) -> Result<(), NotHardened> {
-    Step::ALL
-        .into_iter()
-        .filter(|step| !accepted.contains(step))
-        .find(|step| !holds(*step))
-        .map_or(Ok(()), |step| Err(NotHardened(step)))
+/// Why it does not.
+pub fn holds(step: Step) -> Result<String, String> {
+    match step {
+        Step::NonDumpable => match dumpable_behavior() {
+            Ok(DumpableBehavior::NotDumpable) => Ok("set".to_owned()),
+            other => Err(format!("the kernel says {other:?}")),
+        },
+        Step::NoCoreDumps => match getrlimit(Resource::Core).current {
+            Some(0) => Ok("set".to_owned()),
+            other => Err(format!("the limit is {other:?}")),
+        },
+        Step::NoSwap => no_swap(),
+        other => Err(format!(
+            "{} is no step of this process's own",
+            other.as_str()
+        )),
+    }
 }
 
-fn holds(step: Step) -> bool {
-    match step {
-        Step::NonDumpable => dumpable_behavior() == Ok(DumpableBehavior::NotDumpable),
-        Step::NoCoreDumps => getrlimit(Resource::Core).current == Some(0),
+/// Pages are locked as they are touched. Where the kernel does not let us, there must be no swap at all.
+fn no_swap() -> Result<String, String> {
+    let unlimited = getrlimit(Resource::Memlock).current.is_none();
+    // With a limit, memory would run out at some later allocation.
+    if unlimited || setrlimit(Resource::Memlock, UNLIMITED).is_ok() {
+        let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+        if mlockall(all).is_ok() {
+            return Ok("memory is locked".to_owned());
+        }
+    }
+    match std::fs::read_to_string("/proc/swaps") {
+        Ok(list) if list.lines().count() <= 1 => Ok("the machine has no swap".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Ok("the kernel has no swap".to_owned())
+        }
+        Ok(_) => Err("the machine has swap and memory cannot be locked".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -79,14 +79,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_does_not_hold_is_refused_unless_it_is_accepted() {
+    fn a_step_that_was_left_out_does_not_hold() {
         set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
-        assert!(matches!(verify(&[]), Err(NotHardened(Step::NonDumpable))));
-        assert!(!matches!(
-            verify(&[Step::NonDumpable]),
-            Err(NotHardened(Step::NonDumpable))
-        ));
-        harden();
-        verify(&[]).unwrap();
+        harden(&Steps::parse("non-dumpable").unwrap());
+        holds(Step::NonDumpable).unwrap_err();
+        harden(&Steps::NONE);
+        holds(Step::NonDumpable).unwrap();
+        holds(Step::NoCoreDumps).unwrap();
     }
 }

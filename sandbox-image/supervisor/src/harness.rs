@@ -4,6 +4,7 @@
 use std::{
     io,
     os::unix::process::ExitStatusExt as _,
+    path::Path,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -18,12 +19,19 @@ use tokio::{
 use crate::{
     children::{Children, Waiting},
     config::Config,
+    confine::landlock::Rules,
     exec_as::Become,
+    hardening::Hardening,
+    steps::Step,
 };
 
 /// Processes and threads that the harness's user may have; on a host where many sandboxes share
 /// the user without a user namespace each, the kernel counts them together.
 const PROCESSES: u64 = 8192;
+/// Address space of the harness, in bytes.
+const ADDRESS_BYTES: u64 = 8 << 30;
+/// How large a file of the harness's may become, in bytes.
+const FILE_BYTES: u64 = 1 << 30;
 
 /// A harness that runs.
 pub struct HarnessProcess {
@@ -37,18 +45,32 @@ impl HarnessProcess {
     ///
     /// # Errors
     /// It could not be started.
-    pub fn start(config: &Config, children: &Children) -> io::Result<Self> {
+    pub fn start(config: &Config, hardening: &Hardening, children: &Children) -> io::Result<Self> {
+        let programs = config.harness.parent().map(Path::to_owned);
+        let [home, session] = ["home", "session"].map(|name| config.volume.join(name));
         let harness = Become {
             id: config.harness_id(),
             processes: PROCESSES,
+            address_bytes: ADDRESS_BYTES,
+            file_bytes: FILE_BYTES,
+            rules: Rules {
+                read: programs.into_iter().chain([config.run.clone()]).collect(),
+                write: vec![home, session, config.tmp.clone()],
+            },
+            groups: Vec::new(),
+            leave_out: hardening.without(),
             command: vec![config.harness.clone().into()],
         };
-        let child = Command::new(&config.me)
-            .args(harness.arguments())
-            .env_clear()
+        let mut command = Command::new(&config.me);
+        command.args(harness.arguments());
+        if hardening.has(Step::CleanStart) {
+            command.env_clear();
+        }
+        let child = command
             .env("HOME", config.volume.join("home"))
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LANG", "C.UTF-8")
+            .env("TMPDIR", &config.tmp)
             .env("NIGHTSHIFT_AGENT_SOCKET", config.agent_socket())
             .env("NIGHTSHIFT_SESSION_DIR", config.volume.join("session"))
             .current_dir(config.volume.join("home"))

@@ -16,18 +16,22 @@ use tokio::{
 use crate::{
     children::Children,
     config::{Config, Transport},
+    deadline::Deadline,
     descendants,
     exit::Failure,
     forward::{Forwarder, Routes},
+    hardening::Hardening,
     harness::{HarnessProcess, exit_code},
     http_client::HttpClient,
     identity::Identity,
     peer::Harness,
     proxy::Proxy,
     renewal::Renewal,
+    scratch::Scratch,
     selfcheck,
     session::{PATIENCE, Session, SessionError},
     shell::Shell,
+    steps::Step,
     tokens::Tokens,
     volume,
 };
@@ -41,24 +45,35 @@ const WALL_MARGIN: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Why there was nothing to run, or why it had to end.
-pub async fn run(config: &Config) -> Result<u8, Failure> {
+pub async fn run(config: &Config, hardening: Hardening) -> Result<u8, Failure> {
     let process = |what| move |source| Failure::Process { what, source };
-    let mut stop = Stop::listen().map_err(process("listen for signals"))?;
+    let mut stop = Stop::listen(&hardening).map_err(process("listen for signals"))?;
     descendants::adopt_orphans().map_err(process("adopt orphans"))?;
     let children = Children::default();
     tokio::spawn(children.clone().bury_adopted());
     volume::prepare(config).map_err(process("prepare the volume"))?;
+    let owners = config.harness_id().zip(config.agent_id());
+    let owners = owners.map(|(harness, agent)| [harness, agent]);
+    let scratch = [config.tmp.clone(), config.volume.join("home")];
+    let scratch = scratch.map(|path| Scratch::watch(&path, owners));
     let listener = volume::listen(config).map_err(process("listen on the agent socket"))?;
     // Started before anybody is asked for its brief, so that both take their time together.
-    let harness = HarnessProcess::start(config, &children).map_err(process("start the harness"))?;
+    let harness = HarnessProcess::start(config, &hardening, &children)
+        .map_err(process("start the harness"))?;
 
-    let done = attest_and_work(config, &children, listener, harness, &mut stop).await;
+    let hardening = Arc::new(hardening);
+    let done = attest_and_work(config, &hardening, &children, listener, harness, &mut stop).await;
     descendants::end_all_but(None).await;
+    let left: usize = scratch.iter().map(Scratch::wipe).sum();
+    if left > 0 {
+        tracing::warn!(left, "Temporary files could not be removed");
+    }
     done
 }
 
 async fn attest_and_work(
     config: &Config,
+    hardening: &Arc<Hardening>,
     children: &Children,
     listener: UnixListener,
     mut harness: HarnessProcess,
@@ -71,8 +86,8 @@ async fn attest_and_work(
     let session = Session::new(upstream.clone(), identity, config.session.clone(), PATIENCE);
     let attested = tokio::select! {
         attested = session.attest() => attested,
-        () = stop.asked() => {
-            tracing::info!("Asked to stop before there was a brief");
+        why = stop.asked() => {
+            tracing::info!(why, "Ending before there was a brief");
             return harness.stop(GRACE).await.map(exit_code).map_err(lost);
         }
     };
@@ -86,6 +101,7 @@ async fn attest_and_work(
             );
             let run = Run {
                 config,
+                hardening,
                 children,
                 upstream,
                 session,
@@ -94,8 +110,12 @@ async fn attest_and_work(
             run.work(answer, listener, stop).await
         }
         Err(SessionError::NotClaimed) => {
-            selfcheck::check(config, children, harness).await?;
-            tracing::info!(uids = ?config.uids, "The self-check passed, the sandbox is ready");
+            selfcheck::check(config, hardening, children, harness).await?;
+            tracing::info!(
+                uids = ?config.uids,
+                steps = hardening.told(),
+                "The self-check passed, the sandbox is ready"
+            );
             Ok(0)
         }
         Err(error) => Err(error.into()),
@@ -104,6 +124,7 @@ async fn attest_and_work(
 
 struct Run<'a> {
     config: &'a Config,
+    hardening: &'a Arc<Hardening>,
     children: &'a Children,
     upstream: HttpClient,
     session: Session,
@@ -135,10 +156,16 @@ impl Run<'_> {
             harness: Harness { uid, pid },
             routes: Routes::of(&brief.endpoints),
             forwarder: Forwarder::new(self.upstream, Arc::clone(&renewal), over),
-            shell: Arc::new(Shell::new(self.config, self.children.clone(), pid)),
+            shell: Arc::new(Shell::new(
+                self.config,
+                self.hardening,
+                self.children.clone(),
+                pid,
+            )),
         });
         let serving = tokio::spawn(Arc::clone(&proxy).serve(listener));
-        let wall = Duration::from_secs(brief.limits.wall_seconds) + WALL_MARGIN;
+        let has_wall = self.hardening.has(Step::WallClock);
+        let wall = Duration::from_secs(brief.limits.wall_seconds).saturating_add(WALL_MARGIN);
 
         let harness = &mut self.harness;
         harness
@@ -150,14 +177,14 @@ impl Run<'_> {
             })?;
         let ending = tokio::select! {
             ended = harness.ended() => Ending::Harness(ended),
-            () = stop.asked() => Ending::Asked,
-            () = tokio::time::sleep(wall) => Ending::Wall,
+            why = stop.asked() => Ending::Asked(why),
+            () = tokio::time::sleep(wall), if has_wall => Ending::Wall,
             error = renewal.keep_fresh() => Ending::NoTokens(error),
             Some(error) = is_over.recv() => Ending::NoTokens(error),
         };
         let code = match ending {
             Ending::Harness(ended) => ended.map(exit_code).map_err(lost),
-            Ending::Asked | Ending::Wall => {
+            Ending::Asked(_) | Ending::Wall => {
                 tracing::warn!(reason = ending.reason(), "Ending the harness");
                 harness.stop(GRACE).await.map(exit_code).map_err(lost)
             }
@@ -179,7 +206,7 @@ impl Run<'_> {
 
 enum Ending {
     Harness(std::io::Result<std::process::ExitStatus>),
-    Asked,
+    Asked(&'static str),
     Wall,
     NoTokens(SessionError),
 }
@@ -188,7 +215,7 @@ impl Ending {
     const fn reason(&self) -> &'static str {
         match self {
             Self::Harness(_) => "it ended",
-            Self::Asked => "the machine stops",
+            Self::Asked(why) => why,
             Self::Wall => "the wall-clock limit is over",
             Self::NoTokens(_) => "no tokens",
         }
@@ -202,24 +229,41 @@ fn lost(source: std::io::Error) -> Failure {
     }
 }
 
-/// The platform's wish that the machine stops.
+/// The platform's wish that the machine stops, and the machine's own end.
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    deadline: Option<Deadline>,
 }
 
 impl Stop {
-    fn listen() -> std::io::Result<Self> {
+    fn listen(hardening: &Hardening) -> std::io::Result<Self> {
+        let deadline = hardening
+            .has(Step::WallClock)
+            .then(|| Deadline::after(hardening.limits().deadline));
+        if let Some(deadline) = deadline {
+            deadline.insist()?;
+        }
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            deadline,
         })
     }
 
-    async fn asked(&mut self) {
+    /// Comes when the machine shall stop, and says why.
+    async fn asked(&mut self) -> &'static str {
+        let deadline = self.deadline;
+        let over = async {
+            match deadline {
+                Some(deadline) => deadline.over().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => "the machine stops",
+            _ = self.interrupt.recv() => "the machine stops",
+            () = over => "the machine's own deadline is over",
         }
     }
 }
