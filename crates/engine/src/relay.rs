@@ -26,6 +26,8 @@ const LEASE: TimeDelta = TimeDelta::seconds(150);
 const AT_ONCE: usize = 32;
 /// How long to wait before a lost database is asked again.
 const RECONNECT: Duration = Duration::from_millis(500);
+/// How long to wait for a signal, or for the end of what is under way, before looking again.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// The longest time without a look at the outbox: the net under lost signals.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
@@ -57,12 +59,19 @@ struct Relay {
     freed: Notify,
 }
 
+/// What one look at the outbox found.
+#[derive(Debug, Clone, Copy, Default)]
+struct Scan {
+    leased: usize,
+    /// Whether there may be more that fits.
+    more: bool,
+}
+
 impl Relay {
     async fn listen(self: &Arc<Self>) -> Result<(), StoreError> {
         let mut signals = self.platform.store.signals().listen(CHANNEL_OUTBOX).await?;
         loop {
-            while self.scan().await? {}
-            let patience = self.patience().await?;
+            let patience = self.take_all().await?;
             tokio::select! {
                 result = signals.wait() => result?,
                 () = self.freed.notified() => {}
@@ -71,20 +80,39 @@ impl Relay {
         }
     }
 
-    /// Takes what is due, as far as there is room; tells whether there may be more.
-    async fn scan(self: &Arc<Self>) -> Result<bool, StoreError> {
+    /// Takes what is due, as far as there is room; tells how long to wait for more.
+    async fn take_all(self: &Arc<Self>) -> Result<Duration, StoreError> {
+        let mut leased = 0;
+        loop {
+            let scan = self.scan().await?;
+            leased += scan.leased;
+            if !scan.more {
+                break;
+            }
+        }
+        // What is under way makes us look again when it is done. Only whoever is idle must know when.
+        if leased > 0 {
+            Ok(BUSY_WAIT)
+        } else {
+            self.patience().await
+        }
+    }
+
+    /// Takes what is due, once.
+    async fn scan(self: &Arc<Self>) -> Result<Scan, StoreError> {
         let room = self.room.available_permits();
-        let Ok(limit) = i64::try_from(room) else {
-            return Ok(false);
-        };
+        let limit = i64::try_from(room).unwrap_or(0);
         if limit == 0 {
-            return Ok(false);
+            return Ok(Scan::default());
         }
         let store = &self.platform.store;
         let leased = store
             .lease_steps(self.platform.clock.now(), LEASE, limit)
             .await?;
-        let more = leased.len() == room;
+        let scan = Scan {
+            leased: leased.len(),
+            more: leased.len() == room,
+        };
         for batch in self.carrier.batches(leased) {
             // Only this loop takes permits, so one is there.
             let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
@@ -93,7 +121,7 @@ impl Relay {
             let relay = Arc::clone(self);
             tokio::spawn(async move { relay.hand_over(batch, permit).await });
         }
-        Ok(more)
+        Ok(scan)
     }
 
     async fn hand_over(&self, batch: Vec<LeasedStep>, permit: OwnedSemaphorePermit) {
@@ -113,7 +141,7 @@ impl Relay {
             .unwrap_or_default();
         // Due now but not taken: there is no room; `freed` tells when there is.
         Ok(if wait.is_zero() {
-            Duration::from_secs(1)
+            BUSY_WAIT
         } else {
             wait.min(LONGEST_WAIT)
         })

@@ -12,6 +12,8 @@ use nightshift_domain::{
 use nightshift_protocol::step::VERSION;
 use uuid::Uuid;
 
+#[cfg(feature = "plants")]
+use crate::plant::{Plant, planted};
 use crate::{StoreError, Tx};
 
 /// A ticket that got its sandbox.
@@ -28,14 +30,22 @@ pub struct Granted {
 impl Tx {
     /// Becomes the pool's one coordinator until this transaction ends; waits while another one is. It must
     /// wait: whoever turned away here could have been the last to know of a ticket.
+    ///
+    /// It also holds the planner to nested loops over indices until then. A grant touches a hundred rows of
+    /// tables that hold millions: wherever statistics are old, or a table is still small, the planner would choose to walk
+    /// one, and the prepared statement would keep that plan while the table grows.
     #[tracing::instrument(name = "store.grant.coordinate", skip(self))]
     pub async fn coordinate(&mut self, pool: PoolId) -> Result<(), StoreError> {
         let (high, low) = pool.as_uuid().as_u64_pair();
         sqlx::query!(
-            "select pg_advisory_xact_lock($1)",
+            "select pg_advisory_xact_lock($1),
+                    set_config('enable_hashjoin', 'off', true) as enable_hashjoin,
+                    set_config('enable_mergejoin', 'off', true) as enable_mergejoin,
+                    set_config('enable_seqscan', 'off', true) as enable_seqscan,
+                    set_config('jit', 'off', true) as jit",
             (high ^ low).cast_signed()
         )
-        .execute(&mut *self.conn)
+        .fetch_one(&mut *self.conn)
         .await?;
         Ok(())
     }
@@ -51,7 +61,13 @@ impl Tx {
         batch: i64,
         now: DateTime<Utc>,
     ) -> Result<Vec<Granted>, StoreError> {
+        #[cfg(feature = "plants")]
+        if planted(Plant::GrantWithoutRowLock) {
+            return self.grant_unlocked(pool, batch, now).await;
+        }
         let tickets = self.next_tickets(pool, batch).await?;
+        #[cfg(feature = "plants")]
+        let tickets = self.planted_tickets(pool, tickets).await?;
         if tickets.is_empty() {
             return Ok(Vec::new());
         }
@@ -110,6 +126,19 @@ impl Tx {
         .fetch_all(&mut *self.conn)
         .await?;
         Ok(tickets)
+    }
+
+    #[cfg(feature = "plants")]
+    async fn planted_tickets(
+        &mut self,
+        pool: PoolId,
+        tickets: Vec<Uuid>,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        if planted(Plant::NewestFirst) {
+            return self.newest_instead(tickets).await;
+        }
+        let held_up = planted(Plant::LimitBlocksOthers) && self.first_is_at_its_limit(pool).await?;
+        Ok(if held_up { Vec::new() } else { tickets })
     }
 
     async fn pair(

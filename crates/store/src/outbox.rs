@@ -2,6 +2,9 @@
 //!
 //! A row is leased while it is handed over and deleted afterwards. A lease that runs out is taken again: at
 //! least once, never lost.
+//!
+//! Neither leasing nor deleting waits for the disk. A crash of the server may forget the last of them (never
+//! the row, nor what was committed before it): the step is then handed over once more, as after any crash.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nightshift_protocol::{Envelope, Step};
@@ -72,6 +75,10 @@ impl Tx {
         due_at: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
+        #[cfg(feature = "plants")]
+        if self.is_folded(step, group_key).await? {
+            return Ok(());
+        }
         sqlx::query!(
             "insert into outbox (kind, group_key, payload, created_at, due_at)
              values ($1, $2, $3, $4, $5)",
@@ -102,7 +109,8 @@ impl Store {
             LeasedStep,
             r#"update outbox
                 set leased_until = $2, attempts = attempts + 1
-              where id in (select id from outbox
+              where (select set_config('synchronous_commit', 'off', true)) = 'off'
+                and id in (select id from outbox
                             where dead_at is null and due_at <= $1
                               and (leased_until is null or leased_until <= $1)
                             order by due_at, id
@@ -136,9 +144,14 @@ impl Store {
             .map(|(step, _)| step.id)
             .collect();
         if !done.is_empty() {
-            sqlx::query!("delete from outbox where id = any($1)", &done)
-                .execute(&self.pool)
-                .await?;
+            sqlx::query!(
+                "delete from outbox
+                  where (select set_config('synchronous_commit', 'off', true)) = 'off'
+                    and id = any($1)",
+                &done,
+            )
+            .execute(&self.pool)
+            .await?;
         }
         for (step, settlement) in settled {
             if !is_done(settlement) {

@@ -58,7 +58,7 @@ impl Tx {
             "select id, name, region, image, target_ready, max_sandboxes
                from pools
               where id = $1
-                for update",
+                for no key update",
             id.as_uuid(),
         )
         .fetch_optional(&mut *self.conn)

@@ -107,7 +107,9 @@ impl Database {
         let mut server = PgConnection::connect(&format!("{server}/postgres")).await?;
         drop_database(&mut server, &self.name).await?;
         server.close().await?;
-        self.cluster.stop()?;
+        if std::env::var_os("KEEP").is_none() {
+            self.cluster.stop()?;
+        }
         Ok(())
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Measured {
     pub(crate) latencies: Latencies,
     /// Those that ended within the measured time, a second.
     pub(crate) per_second: f64,
+    /// How many ended in all, the warm-up included.
+    pub(crate) all: usize,
 }
 
 /// Keeps `in_flight` under way: each begins when the one before it has ended. What ends before `warm_up` is
@@ -42,13 +44,14 @@ where
     for _ in 0..in_flight {
         let one = one.clone();
         workers.spawn(async move {
-            let mut found = Vec::new();
+            let (mut found, mut all) = (Vec::new(), 0_usize);
             loop {
                 let asked = Instant::now();
                 if asked >= until {
-                    return Ok::<_, anyhow::Error>(found);
+                    return Ok::<_, anyhow::Error>((found, all));
                 }
                 one().await?;
+                all += 1;
                 let answered = Instant::now();
                 if answered >= from && answered < until {
                     found.push(millis(answered - asked));
@@ -56,13 +59,16 @@ where
             }
         });
     }
-    let mut all = Vec::new();
+    let (mut found, mut all) = (Vec::new(), 0);
     while let Some(worker) = workers.join_next().await {
-        all.extend(worker??);
+        let (some, count) = worker??;
+        found.extend(some);
+        all += count;
     }
     Ok(Measured {
-        per_second: per_second(all.len(), measured),
-        latencies: Latencies(all),
+        per_second: per_second(found.len(), measured),
+        latencies: Latencies(found),
+        all,
     })
 }
 
@@ -103,6 +109,7 @@ where
     }
     Ok(Measured {
         per_second: per_second(in_time.load(Ordering::Relaxed), during),
+        all: all.len(),
         latencies: Latencies(all),
     })
 }

@@ -6,6 +6,7 @@ mod environment;
 mod figures;
 mod load;
 mod seed;
+mod usage;
 
 mod claims;
 

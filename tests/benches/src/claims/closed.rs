@@ -10,6 +10,7 @@ use super::{Bench, flow::Flow};
 use crate::{
     figures::{rate, round},
     load::{self, Measured},
+    usage::Usage,
 };
 
 const IN_FLIGHT: [usize; 3] = [1, 50, 500];
@@ -19,10 +20,20 @@ const MOST_PER_SECOND: u64 = 6_000;
 
 /// Measures 1, 50 and 500 in flight.
 pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
-    let mut table = Table::new(["in flight", "grants/s", "p50 ms", "p90", "p99", "max"]);
+    let mut table = Table::new([
+        "in flight",
+        "grants/s",
+        "p50 ms",
+        "p90",
+        "p99",
+        "max",
+        "db µs",
+        "bench µs",
+    ]);
     let mut found = Vec::new();
     for in_flight in IN_FLIGHT {
-        let measured = one(bench, in_flight, 64).await?;
+        let (measured, used) = one(bench, in_flight, 64).await?;
+        let grants = measured.all;
         let [p50, p90, p99, max] = measured.latencies.cells();
         table.row(&[
             in_flight.to_string(),
@@ -31,10 +42,13 @@ pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
             p90,
             p99,
             max,
+            rate(used.postgres_us(grants)),
+            rate(used.bench_us(grants)),
         ]);
         found.push(json!({
             "in_flight": in_flight, "per_second": round(measured.per_second),
             "ms": measured.latencies.json(),
+            "postgres_us": round(used.postgres_us(grants)), "bench_us": round(used.bench_us(grants)),
         }));
     }
     let title = format!("enqueue to grant seen, {size} finished investigations");
@@ -43,17 +57,23 @@ pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
 }
 
 /// Measures one number in flight with batches of at most `batch`.
-pub(super) async fn one(bench: &Bench<'_>, in_flight: usize, batch: i64) -> Result<Measured> {
+pub(super) async fn one(
+    bench: &Bench<'_>,
+    in_flight: usize,
+    batch: i64,
+) -> Result<(Measured, Usage)> {
     let seconds = (bench.measured + WARM_UP).as_secs() + 1;
     let most = if in_flight == 1 { 400 } else { MOST_PER_SECOND };
     let enough = usize::try_from(most * seconds)?;
     let flow = Flow::start(bench, batch, enough).await?;
+    let before = Usage::now(&bench.database.admin).await?;
     let asked = Arc::clone(&flow);
     let measured = load::closed(in_flight, WARM_UP, bench.measured, move || {
         let flow = Arc::clone(&asked);
         async move { flow.one().await }
     })
     .await;
+    let used = before.since(&bench.database.admin).await?;
     flow.end(bench).await?;
-    measured
+    Ok((measured?, used))
 }

@@ -70,6 +70,7 @@ impl Flow {
             store: bench.database.store(ENGINE_CONNECTIONS).await?,
             clock: Arc::new(SystemClock),
             provider: Arc::new(Nowhere),
+            courier: Arc::new(Nowhere),
             settings: Arc::new(Settings {
                 grant_batch: batch,
                 ..Settings::default()

@@ -1,8 +1,12 @@
-//! A provider that is never asked: grants need none.
+//! A provider and a courier that are never asked: grants need none.
 
 use std::time::Duration;
 
-use nightshift_engine::provider::{Answer, MachinePlan, Made, Provider, Remains};
+use futures_util::future::BoxFuture;
+use nightshift_engine::courier::{Courier, CourierError, Parcel, Receipt};
+use nightshift_engine::provider::{
+    Answer, Inventory, MachinePlan, Made, Presence, Provider, Remains,
+};
 use nightshift_machines::{Failure, MachinesError, Refusal};
 
 /// Refuses everything.
@@ -41,5 +45,19 @@ impl Provider for Nowhere {
 
     fn remove<'a>(&'a self, _: &'a str, _: &'a Remains) -> Answer<'a, ()> {
         refused()
+    }
+
+    fn inventory(&self) -> Answer<'_, Inventory> {
+        refused()
+    }
+
+    fn presence<'a>(&'a self, _: &'a str, _: &'a str) -> Answer<'a, Presence> {
+        refused()
+    }
+}
+
+impl Courier for Nowhere {
+    fn deliver<'a>(&'a self, _: &'a Parcel) -> BoxFuture<'a, Result<Receipt, CourierError>> {
+        Box::pin(async { Err(CourierError::Address("nothing is delivered in a benchmark")) })
     }
 }
