@@ -1,6 +1,6 @@
 //! The control plane in this process: intake, the API, session, the relay and the sweep.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -12,9 +12,9 @@ use nightshift_engine::{
     relay::{self, InProcess},
     sweep::sweep,
 };
-use nightshift_lambda::{Environment, FileSecrets};
+use nightshift_lambda::{Environment, FileSecrets, HttpCourier, courier::Reach};
 use nightshift_machines::{Client, Guest, PolicyPort, Protocol};
-use nightshift_session::{Briefing, SessionConfig};
+use nightshift_session::{Briefing, SessionConfig, SigningKey};
 use nightshift_store::Store;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time};
 
@@ -55,22 +55,30 @@ pub(super) fn platform(store: Store, ports: &Ports, secrets: &StackSecrets) -> R
         cpus: 1,
         memory_mb: 512,
     };
-    let session = format!("http://{}", public_host("session"));
-    let machine_env = [
-        ("NIGHTSHIFT_SESSION", session.as_str()),
-        ("NIGHTSHIFT_GATEWAY_SOCKET", "/run/gateway.sock"),
-    ];
     Ok(Platform {
         store,
         clock: Arc::new(nightshift_engine::SystemClock),
         provider: Arc::new(Fly::new(client, "local".to_owned(), vec![http], guest)),
+        courier: Arc::new(HttpCourier::new(
+            Arc::new(FileSecrets::new(secrets.path())),
+            Reach::Anywhere,
+        )),
         settings: Arc::new(Settings {
-            machine_env: machine_env
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into(),
+            machine_env: machine_env(),
             ..Settings::default()
         }),
     })
+}
+
+/// What every sandbox is told.
+pub(super) fn machine_env() -> BTreeMap<String, String> {
+    let session = format!("http://{}", public_host("session"));
+    let told = [
+        ("NIGHTSHIFT_SESSION", session.as_str()),
+        ("NIGHTSHIFT_GATEWAY_SOCKET", "/run/gateway.sock"),
+    ];
+    told.map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
 }
 
 impl Control {
@@ -96,11 +104,16 @@ impl Control {
         let session = SessionConfig {
             statement_issuer: format!("{}/oidc", ports.url("machines")),
             token_issuer: TOKEN_ISSUER.to_owned(),
-            signing_key: checkout.local()?.join("signing.pem"),
-            previous_key: None,
+            signing_key: SigningKey::File {
+                path: checkout.local()?.join("signing.pem"),
+                previous: None,
+            },
             briefing: Briefing::from_env(&mut Environment::of_this_process()),
         };
-        let session = session.open(store.clone(), Arc::clone(clock))?;
+        let kept = FileSecrets::new(secrets.path());
+        let session = session
+            .open(store.clone(), Arc::clone(clock), &kept)
+            .await?;
         let token = secrets.of("api/token")?.to_owned();
         let api = ApiState::new(
             store.clone(),
@@ -170,13 +183,19 @@ impl Control {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener> {
+/// Listens where we said we would.
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("{address} was taken by another process meanwhile; start again"))
 }
 
-async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+/// Serves until told to stop.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
     let until = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
@@ -202,7 +221,7 @@ async fn sweep_on(platform: Platform, mut stopped: watch::Receiver<bool>) {
 }
 
 /// Waits for tasks that were asked to end; those that take too long are cut off.
-async fn end(tasks: impl Iterator<Item = JoinHandle<()>>) {
+pub(super) async fn end(tasks: impl Iterator<Item = JoinHandle<()>>) {
     let until = time::Instant::now() + END_PATIENCE;
     for mut task in tasks {
         if time::timeout_at(until, &mut task).await.is_err() {
