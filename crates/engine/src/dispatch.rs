@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use nightshift_domain::{
     Epoch, Investigation, InvestigationId, SandboxId,
     investigation::{Run, State},
     sandbox::Parts,
 };
 use nightshift_machines::{Decision, MachinesError};
-use nightshift_store::StoreError;
+use nightshift_store::{
+    StoreError,
+    plant::{Plant, planted},
+};
 
 use crate::{Classify, Disposition, Platform, lost, rate};
 
@@ -78,7 +82,7 @@ async fn reserved(
         found.state,
         State::Claimed(Run { sandbox: holds, epoch: at, .. }) if holds == sandbox && at == epoch
     );
-    if !wanted {
+    if !wanted && !planted(Plant::StartWithoutEpoch) {
         return Ok(None);
     }
     Ok(
@@ -104,7 +108,7 @@ async fn start(
     machine: &str,
     epoch: Epoch,
 ) -> Result<(), MachinesError> {
-    if epoch > Epoch(1) {
+    if epoch > Epoch(1) && !planted(Plant::ZombieNotStopped) {
         // An earlier start may still run: its tokens are worthless, but it holds the machine.
         platform.provider.stop(app, machine).await?;
         platform
@@ -124,9 +128,14 @@ async fn confirm(
     let now = platform.clock.now();
     let mut tx = platform.store.begin().await?;
     let found: Option<Investigation> = tx.investigation(investigation).await?;
-    let Some(Ok(started)) = found.map(|found| found.start(epoch, now)) else {
+    let Some(Ok(mut started)) = found.map(|found| found.start(epoch, now)) else {
         return Ok(());
     };
+    if planted(Plant::NoDeadlineWhileStarting)
+        && let State::Starting(run) = &mut started.next.state
+    {
+        run.deadline_at += TimeDelta::days(36_500);
+    }
     match tx.apply(started, now).await {
         // It attested between our read and our write.
         Err(StoreError::Stale(_)) => return Ok(()),

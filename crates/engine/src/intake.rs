@@ -6,7 +6,10 @@ use nightshift_domain::{
     alert::{Alert, AlertStatus, Signal},
 };
 use nightshift_protocol::{Step, Trace};
-use nightshift_store::{Delivery, Disposition as Kept, Endpoint, Store, StoreError, Tx};
+use nightshift_store::{
+    Delivery, Disposition as Kept, Endpoint, Store, StoreError, Tx,
+    plant::{Plant, planted},
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -120,6 +123,14 @@ pub async fn accept(
     tx.add_alert(&alert, delivery).await?;
     let (disposition, investigation) = investigate(&mut tx, &alert).await?;
     tx.commit().await?;
+    if disposition == Taken::Opened && planted(Plant::VolatileWake) {
+        let mut tx = store.begin().await?;
+        if let Some(pool) = tx.default_pool().await? {
+            tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
+                .await?;
+        }
+        tx.commit().await?;
+    }
     if disposition == Taken::Opened {
         announce(store);
     }
@@ -164,8 +175,10 @@ async fn investigate(
         now,
     )
     .await?;
-    tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
-        .await?;
+    if !planted(Plant::VolatileWake) {
+        tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
+            .await?;
+    }
     Ok((Taken::Opened, Some(id)))
 }
 

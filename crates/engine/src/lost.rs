@@ -2,7 +2,10 @@
 
 use nightshift_domain::{Epoch, Investigation, InvestigationId};
 use nightshift_protocol::Step;
-use nightshift_store::{StoreError, Tx};
+use nightshift_store::{
+    StoreError, Tx,
+    plant::{Plant, planted},
+};
 
 use crate::{Platform, conclude::release};
 
@@ -42,7 +45,9 @@ async fn requeue(
         return give_up(tx, platform, found, "every sandbox it was given was lost").await;
     };
     tx.apply(requeued, now).await?;
-    release(tx, run.sandbox, reason, now).await?;
+    if !planted(Plant::LostSandboxKept) {
+        release(tx, run.sandbox, reason, now).await?;
+    }
     if let Some(pool) = tx.return_ticket(id).await? {
         tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
             .await?;

@@ -13,7 +13,10 @@ use nightshift_domain::{
 };
 use nightshift_machines::{Decision, MachinesError};
 use nightshift_protocol::Step;
-use nightshift_store::{Pool, StoreError, Tx};
+use nightshift_store::{
+    Pool, StoreError, Tx,
+    plant::{Plant, planted},
+};
 
 use crate::{
     Classify, Disposition, Platform,
@@ -74,6 +77,9 @@ pub async fn provision(platform: &Platform, id: SandboxId) -> Result<(), Provisi
                 tracing::warn!(%error, "Giving a sandbox up, there is no room for it");
                 let reason = format!("there is no room for it: {error}");
                 Ok(abandon(platform, id, Outcome::NoRoom(&reason)).await?)
+            }
+            Decision::LookUp if planted(Plant::OrphanAfterTimeout) => {
+                Ok(abandon(platform, id, Outcome::Failed("it timed out")).await?)
             }
             Decision::Retry | Decision::LookUp => {
                 match rate::note_refusal(platform, &pool.region, &error).await? {
@@ -273,8 +279,15 @@ async fn offer(platform: &Platform, id: SandboxId) -> Result<(), StoreError> {
     if let Some(begun_at) = begun_at {
         tx.note_provision(pool, now - begun_at, now).await?;
     }
-    tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
-        .await?;
+    if !planted(Plant::ReadyWithoutWake) {
+        tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
+            .await?;
+    }
+    if tx.has_ready_of_others(pool).await? {
+        // It may stand in for one of another image.
+        tx.enqueue(Step::Refill { pool }, &pool.to_string(), now)
+            .await?;
+    }
     breaker::note(&mut tx, id, Outcome::Ready, now).await?;
     tx.commit().await?;
     platform.announce();

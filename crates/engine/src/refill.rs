@@ -4,7 +4,10 @@
 use chrono::{DateTime, Utc};
 use nightshift_domain::{PoolId, Sandbox, SandboxId, sizing::Sizing};
 use nightshift_protocol::Step;
-use nightshift_store::{Pool, PoolLevel, StoreError, Tx};
+use nightshift_store::{
+    Pool, PoolLevel, StoreError, Tx,
+    plant::{Plant, planted},
+};
 
 use crate::{Platform, conclude::conclude, rotate};
 
@@ -29,7 +32,10 @@ pub async fn refill(platform: &Platform, pool: PoolId) -> Result<(), StoreError>
     let Some(found) = tx.lock_pool(pool).await? else {
         return Ok(());
     };
-    let level = tx.pool_level(pool, now).await?;
+    let mut level = tx.pool_level(pool, now).await?;
+    if planted(Plant::OverProvisioning) {
+        (level.coming, level.coming_current, level.live) = (0, 0, level.ready);
+    }
     let sizing = Sizing::of(found.target_ready.into(), level.demand);
     let counted = Counted {
         target: sizing.target.min(found.max_sandboxes.into()),

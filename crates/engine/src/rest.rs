@@ -2,7 +2,10 @@
 
 use nightshift_domain::{Epoch, InvestigationId, investigation::State};
 
-use nightshift_store::StoreError;
+use nightshift_store::{
+    StoreError,
+    plant::{Plant, planted},
+};
 
 use crate::{Platform, dispatch::DispatchError, message::wake};
 
@@ -45,7 +48,7 @@ async fn answer_latecomers(
 ) -> Result<(), StoreError> {
     let now = platform.clock.now();
     let mut tx = platform.store.begin().await?;
-    if tx.unanswered(investigation).await? == 0 {
+    if tx.unanswered(investigation).await? == 0 || planted(Plant::LatecomersIgnored) {
         return Ok(());
     }
     let Some(found) = tx.investigation(investigation).await? else {

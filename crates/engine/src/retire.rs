@@ -3,7 +3,10 @@
 use nightshift_domain::{SandboxId, sandbox::SandboxState};
 use nightshift_machines::MachinesError;
 use nightshift_protocol::Step;
-use nightshift_store::StoreError;
+use nightshift_store::{
+    StoreError,
+    plant::{Plant, planted},
+};
 
 use crate::{Classify, Disposition, Platform, provider::Remains, provision::app_name};
 
@@ -39,12 +42,22 @@ pub async fn retire(platform: &Platform, id: SandboxId) -> Result<(), RetireErro
     }
     // The app is asked for even if we never learned that it was made: the name is ours anyway.
     let app = app_name(id);
+    let knows_its_app = sandbox.parts.app.is_some();
     let remains = Remains {
         machine: sandbox.parts.machine,
         volume: sandbox.parts.volume,
     };
-    platform.provider.remove(&app, &remains).await?;
+    if planted(Plant::GoneBeforeRemoved) {
+        note_gone(platform, id).await?;
+    }
+    let unknown = planted(Plant::OrphanAfterTimeout) && !knows_its_app;
+    if !unknown {
+        platform.provider.remove(&app, &remains).await?;
+    }
+    Ok(note_gone(platform, id).await?)
+}
 
+async fn note_gone(platform: &Platform, id: SandboxId) -> Result<(), StoreError> {
     let now = platform.clock.now();
     let mut tx = platform.store.begin().await?;
     let Some(sandbox) = tx.sandbox(id).await? else {

@@ -2,12 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{
-    Investigation, Sandbox,
+    Epoch, Investigation, Sandbox,
     investigation::{RUN_LIMIT, State},
     sandbox::SandboxState,
 };
 use nightshift_protocol::Step;
-use nightshift_store::{StoreError, Tx};
+use nightshift_store::{
+    StoreError, Tx,
+    plant::{Plant, planted},
+};
 
 use crate::{
     Platform,
@@ -39,7 +42,10 @@ pub async fn sweep(platform: &Platform) -> Result<Swept, StoreError> {
     loop {
         let now = platform.clock.now();
         let mut tx = platform.store.begin().await?;
-        let overdue = tx.overdue_investigations(now, BATCH).await?;
+        let mut overdue = tx.overdue_investigations(now, BATCH).await?;
+        if planted(Plant::SweepIgnoresStarting) {
+            overdue.retain(|found| !matches!(found.state, State::Starting(_)));
+        }
         let count = overdue.len();
         for investigation in overdue {
             bring_back(&mut tx, platform, investigation, now).await?;
@@ -144,12 +150,17 @@ async fn restart(
             return tx.apply(resting, now).await;
         }
     }
-    let Ok(restarted) = silent.clone().restart(now) else {
+    let Ok(mut restarted) = silent.clone().restart(now) else {
         return give_up(tx, platform, silent, "its sandbox went silent too often").await;
     };
-    let Some(Ok(again)) = tx.sandbox(run.sandbox).await?.map(Sandbox::start_again) else {
+    let Some(Ok(mut again)) = tx.sandbox(run.sandbox).await?.map(Sandbox::start_again) else {
         return give_up(tx, platform, silent, "its sandbox was destroyed").await;
     };
+    if planted(Plant::EpochReset)
+        && let State::Claimed(run) = &mut restarted.next.state
+    {
+        (run.epoch, again.next.epoch) = (Epoch(1), Epoch(1));
+    }
     let epoch = again.next.epoch;
     tracing::warn!(investigation.id = %id, %epoch, "Starting a silent sandbox again");
     tx.apply(restarted, now).await?;

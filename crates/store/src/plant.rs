@@ -3,6 +3,9 @@
 //! Without the feature `plants` none can be, and the question is a constant `false`. Each bug stands
 //! where it would be made: in the very line that it breaks.
 
+#[cfg(feature = "plants")]
+mod statements;
+
 /// A bug that somebody could make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

@@ -3,6 +3,8 @@
 use chrono::{DateTime, Utc};
 use nightshift_domain::{InvestigationId, PoolId, TenantId};
 
+#[cfg(feature = "plants")]
+use crate::plant::{Plant, planted};
 use crate::{StoreError, Tx};
 
 impl Tx {
@@ -57,6 +59,10 @@ impl Tx {
         &mut self,
         investigation: InvestigationId,
     ) -> Result<Option<PoolId>, StoreError> {
+        #[cfg(feature = "plants")]
+        if planted(Plant::TicketLosesPlace) {
+            return self.return_ticket_to_the_end(investigation).await;
+        }
         let pool = sqlx::query_scalar!(
             "update tickets set state = 'waiting', granted_at = null
               where investigation_id = $1 and state = 'granted'
