@@ -1,0 +1,183 @@
+//! What a seed stands for: who sends what, how big everything is, and how badly it goes.
+
+use chrono::TimeDelta;
+use nightshift_domain::alert::AlertStatus;
+
+use crate::rng::Rng;
+
+/// Everything about one seed that is decided before it runs.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Each tenant's limit of sandboxes.
+    pub max_running: Vec<i32>,
+    /// Each tenant's limit of waiting tickets.
+    pub max_queued: i32,
+    /// Sandboxes that should be ready.
+    pub target_ready: i32,
+    /// Sandboxes that may exist.
+    pub max_sandboxes: i32,
+    /// Grants written in one transaction, at most.
+    pub grant_batch: i64,
+    /// What is delivered, in the order of time.
+    pub deliveries: Vec<Delivery>,
+    /// Questions from people.
+    pub questions: usize,
+    /// How long a reported sandbox is kept for them.
+    pub rest_for: TimeDelta,
+    /// How many steps are taken while things go wrong.
+    pub rough_steps: usize,
+    /// How they go wrong.
+    pub faults: Faults,
+}
+
+/// Something that a sender delivers until it is answered.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// After so long.
+    pub after: TimeDelta,
+    /// To whose endpoint.
+    pub tenant: usize,
+    /// The sender's identity of the delivery.
+    pub key: String,
+    /// The sender's identity of what fired.
+    pub source_key: String,
+    /// Whether it fires.
+    pub status: AlertStatus,
+}
+
+/// How often each thing goes wrong, in ten thousand, and what is directed rather than left to chance.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// A process dies at a point.
+    pub crash: u64,
+    /// A process stands still at a point for longer than leases last.
+    pub pause: u64,
+    /// The database or a queue refuses.
+    pub refuse: u64,
+    /// A commit or a send takes effect, and its answer is lost.
+    pub lose_answer: u64,
+    /// A queue delivers twice, or one entry of a batch fails.
+    pub queue: u64,
+    /// A call to the provider fails in one of its ways.
+    pub provider: u64,
+    /// A call takes effect only long after it timed out.
+    pub late: u64,
+    /// A machine vanishes, its agent falls silent or dies.
+    pub machine: u64,
+    /// Lists are old.
+    pub stale_lists: u64,
+    /// After this step no function publishes what it wrote, and no signal arrives.
+    pub no_wakes_after: Option<usize>,
+    /// Until this step the previous version of everything writes the messages.
+    pub old_messages_until: usize,
+}
+
+impl Scenario {
+    /// What `seed` stands for.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        // A stream of its own: what the seed stands for does not depend on how far it runs.
+        let mut rng = Rng::of(seed ^ 0x5ce0_a210);
+        let tenants = 1 + rng.below(3);
+        let alerts = 2 + rng.below(5);
+        let rush = rng.happens(4_000);
+        let mut deliveries = Vec::new();
+        let mut after = TimeDelta::zero();
+        for number in 0..alerts {
+            if !rush {
+                after += rng.millis(0..=15_000);
+            }
+            let tenant = rng.below(tenants);
+            let source_key = format!("thing-{number}");
+            let firing = |key: String, after, status| Delivery {
+                after,
+                tenant,
+                key,
+                source_key: source_key.clone(),
+                status,
+            };
+            deliveries.push(firing(format!("d{number}"), after, AlertStatus::Firing));
+            if rng.happens(1_500) {
+                // The same trouble, told twice.
+                deliveries.push(firing(
+                    format!("d{number}-again"),
+                    after,
+                    AlertStatus::Firing,
+                ));
+            }
+            if rng.happens(1_000) {
+                let later = after + rng.millis(1_000..=40_000);
+                let over = firing(format!("d{number}-over"), later, AlertStatus::Resolved);
+                deliveries.push(over);
+            }
+        }
+        deliveries.sort_by_key(|delivery| delivery.after);
+        let target_ready = rng.within(0..=2);
+        let room = rng.within(1..=3);
+        let limit = |rng: &mut Rng| i32::try_from(rng.within(1..=3)).unwrap_or(1);
+        Self {
+            max_running: (0..tenants).map(|_| limit(&mut rng)).collect(),
+            max_queued: 100,
+            target_ready: i32::try_from(target_ready).unwrap_or(0),
+            max_sandboxes: i32::try_from(target_ready + room).unwrap_or(1),
+            grant_batch: rng.within(1..=4),
+            deliveries,
+            questions: rng.below(3),
+            rest_for: rng.millis(20_000..=200_000),
+            rough_steps: 100 + rng.below(250),
+            faults: Faults::of(&mut rng),
+        }
+    }
+}
+
+impl Faults {
+    fn of(rng: &mut Rng) -> Self {
+        let mut faults = Self {
+            crash: 300,
+            pause: 200,
+            refuse: 100,
+            lose_answer: 150,
+            queue: 500,
+            provider: 700,
+            late: 50,
+            machine: 300,
+            stale_lists: 2_000,
+            no_wakes_after: None,
+            old_messages_until: 0,
+        };
+        match rng.below(8) {
+            // Nothing but the order in which things happen.
+            0 => faults = Self::default(),
+            // Processes die all the time; nothing else happens.
+            1 => {
+                faults = Self {
+                    crash: 900,
+                    ..Self::default()
+                }
+            }
+            // Everybody is slow.
+            2 => {
+                faults = Self {
+                    pause: 900,
+                    queue: 500,
+                    ..Self::default()
+                }
+            }
+            // The provider has a bad day.
+            3 => {
+                faults.provider = 3_000;
+                faults.late = 300;
+            }
+            // Machines and agents have one.
+            4 => faults.machine = 1_500,
+            _ => {}
+        }
+        if rng.happens(2_500) {
+            faults.no_wakes_after = Some(rng.below(120));
+        }
+        if rng.happens(2_500) {
+            faults.old_messages_until = rng.below(200);
+        }
+        faults
+    }
+}
