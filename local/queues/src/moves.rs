@@ -18,7 +18,7 @@ pub(crate) struct Move {
     pub(crate) destination: Option<String>,
     pub(crate) per_second: Option<i64>,
     pub(crate) started_at: DateTime<Utc>,
-    pub(crate) to_move: i64,
+    pub(crate) total: i64,
     pub(crate) moved: i64,
     pub(crate) status: Status,
     pub(crate) failure: Option<String>,
@@ -51,7 +51,7 @@ impl Account {
         let now = self.now();
         let seconds = (now - task.started_at).num_seconds();
         let allowed = task.per_second.unwrap_or(limits::MOVED_PER_SECOND) * (seconds + 1);
-        while task.moved < allowed.min(task.to_move) {
+        while task.moved < allowed.min(task.total) {
             let Some((place, message)) = self.oldest(&task.source) else {
                 break;
             };
@@ -68,7 +68,7 @@ impl Account {
             self.move_one(&task.source, place, &to);
             task.moved += 1;
         }
-        if task.moved >= task.to_move || self.oldest(&task.source).is_none() {
+        if task.moved >= task.total || self.oldest(&task.source).is_none() {
             task.status = Status::Completed;
             self.touch();
         }

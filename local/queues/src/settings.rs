@@ -102,13 +102,13 @@ impl Settings {
                 self.maximum_message_bytes = within(name, value, range)?;
             }
             ("MessageRetentionPeriod", _) => {
-                self.retention = within(name, value, limits::RETENTION_SECONDS)?
+                self.retention = within(name, value, limits::RETENTION_SECONDS)?;
             }
             ("ReceiveMessageWaitTimeSeconds", _) => {
-                self.wait = within(name, value, (0, limits::WAIT_SECONDS))?
+                self.wait = within(name, value, (0, limits::WAIT_SECONDS))?;
             }
             ("VisibilityTimeout", _) => {
-                self.visibility = within(name, value, (0, limits::VISIBILITY_SECONDS))?
+                self.visibility = within(name, value, (0, limits::VISIBILITY_SECONDS))?;
             }
             ("RedrivePolicy", _) => {
                 self.redrive = unless_empty(value).map(RedrivePolicy::parse).transpose()?;
@@ -129,13 +129,13 @@ impl Settings {
             }
             ("KmsMasterKeyId", _) => self.kms_key = unless_empty(value).map(str::to_owned),
             ("KmsDataKeyReusePeriodSeconds", _) => {
-                self.kms_reuse = within(name, value, (60, 86_400))?
+                self.kms_reuse = within(name, value, (60, 86_400))?;
             }
             ("SqsManagedSseEnabled", _) => self.managed_encryption = boolean(name, value)?,
             ("FifoQueue", Some(_)) if value == "true" => {}
             ("FifoQueue", Some(_)) => return Err(invalid(name, "a queue's type cannot change")),
             ("ContentBasedDeduplication", Some(fifo)) => {
-                fifo.content_based_deduplication = boolean(name, value)?
+                fifo.content_based_deduplication = boolean(name, value)?;
             }
             ("DeduplicationScope", Some(fifo)) => {
                 fifo.deduplication_per_group = one_of(name, value, "queue", "messageGroup")?;

@@ -7,7 +7,7 @@ use nightshift_queues::actions::{
     ChangeMessageVisibility, CreateQueue, DeleteMessage, ReceiveMessage, ReceivedMessage,
     SendEntry, SendMessage, SendMessageBatch, SetQueueAttributes,
 };
-use nightshift_queues::{Account, Code, Dials, Identity, limits};
+use nightshift_queues::{Account, Code, Dials, Identity};
 
 const START: DateTime<Utc> = DateTime::UNIX_EPOCH;
 
@@ -87,12 +87,12 @@ fn fill(account: &mut Account, url: &str, group: Option<&str>, count: usize) {
 fn a_standard_queue_has_at_most_120_000_messages_in_flight_and_tells_a_short_poll() {
     let mut account = account(1, Dials::default());
     let url = create(&mut account, "q", &[]);
-    fill(&mut account, &url, None, limits::IN_FLIGHT + 10);
+    fill(&mut account, &url, None, 120_010);
     let mut received = 0;
-    for _ in 0..limits::IN_FLIGHT / 10 {
+    for _ in 0..12_000 {
         received += receive(&mut account, START, &url, 10).len();
     }
-    assert_eq!(received, limits::IN_FLIGHT);
+    assert_eq!(received, 120_000);
     let poll = |wait| ReceiveMessage {
         queue_url: url.clone(),
         wait_time_seconds: Some(wait),
@@ -113,7 +113,7 @@ fn a_standard_queue_has_at_most_120_000_messages_in_flight_and_tells_a_short_pol
 fn a_fifo_queue_looks_for_groups_in_its_first_120_000_messages_only() {
     let mut account = account(1, Dials::default());
     let url = create(&mut account, "q.fifo", &[("FifoQueue", "true")]);
-    fill(&mut account, &url, Some("deep"), limits::FIFO_SCAN + 10);
+    fill(&mut account, &url, Some("deep"), 120_010);
     send(&mut account, &url, "starved", Some("other"));
     let first = receive(&mut account, START, &url, 1);
     assert!(

@@ -123,7 +123,7 @@ impl Action for StartMessageMoveTask {
                 .because("There is already a task running. Only one active task is allowed for a source queue arn at a given time."));
         }
         let now = account.now();
-        let to_move = account
+        let total = account
             .counts(&source, now)
             .map_or(0, |counts| counts.visible);
         let handle = account.luck.uuid();
@@ -133,7 +133,7 @@ impl Action for StartMessageMoveTask {
             destination,
             per_second: self.max_number_of_messages_per_second,
             started_at: now,
-            to_move: i64::try_from(to_move).unwrap_or(i64::MAX),
+            total: i64::try_from(total).unwrap_or(i64::MAX),
             moved: 0,
             status: Status::Running,
             failure: None,
@@ -220,7 +220,7 @@ fn describe(account: &Account, task: &Move) -> MoveTask {
         destination_arn: task.destination.as_deref().map(|name| account.arn(name)),
         max_number_of_messages_per_second: task.per_second,
         approximate_number_of_messages_moved: task.moved,
-        approximate_number_of_messages_to_move: task.to_move,
+        approximate_number_of_messages_to_move: task.total,
         failure_reason: task.failure.clone(),
         started_timestamp: task.started_at.timestamp_millis(),
     }

@@ -167,7 +167,7 @@ fn content(queue: &Queue, message: SendMessage) -> Result<Content, Refusal> {
     match &content.deduplication {
         Some(id) => check_token(id, "MessageDeduplicationId")?,
         None if fifo.content_based_deduplication => {
-            content.deduplication = Some(content.body_hash())
+            content.deduplication = Some(content.body_hash());
         }
         None => {
             return Err(Code::InvalidParameterValue.because(
