@@ -38,6 +38,7 @@ struct State {
     faults: BTreeMap<&'static str, VecDeque<Fault>>,
     calls: Vec<String>,
     made: u32,
+    machines: usize,
     /// What lists show for as long as they lag.
     lagging: Option<Inventory>,
     silent_regions: Vec<String>,
@@ -83,6 +84,12 @@ impl Cloud {
             .iter()
             .filter(|call| call.starts_with(&prefix))
             .count()
+    }
+
+    /// Machines that were ever made, by calls and not by [`Cloud::plant`].
+    #[must_use]
+    pub fn machines_made(&self) -> usize {
+        self.state().machines
     }
 
     /// Apps whose machine runs.
@@ -135,6 +142,11 @@ impl Cloud {
             machine: Some(machine),
         };
         self.state().apps.insert(app.to_owned(), planted);
+    }
+
+    /// An app is gone, with what is in it.
+    pub fn uproot(&self, app: &str) {
+        self.state().apps.remove(app);
     }
 
     /// What the machine of an app was made from.
@@ -244,6 +256,7 @@ impl Provider for Cloud {
                     boots: 0,
                     plan: plan.clone(),
                 };
+                state.machines += usize::from(found.machine.is_none());
                 let machine = found.machine.get_or_insert(fresh);
                 Ok(Made {
                     machine: machine.id.clone(),

@@ -176,7 +176,7 @@ async fn a_sandbox_that_fails_its_self_check_is_destroyed_and_another_is_made(
 
 #[sqlx::test(migrations = "../migrations")]
 async fn a_lost_answer_while_provisioning_leaves_no_second_machine(pg: PgPool) -> Result<()> {
-    let world = World::builder().build(pg).await?;
+    let world = World::builder().at_most(1).build(pg).await?;
     for operation in ["make_app", "make_volume", "make_machine"] {
         world.cloud.fail(operation, Fault::EffectThenTimeout);
         world.cloud.fail(operation, Fault::RateLimited);

@@ -17,8 +17,8 @@ use crate::{backoff::full_jitter, sandbox::PROVISION_PATIENCE};
 /// Outcomes that are remembered.
 pub const REMEMBERED: usize = 10;
 /// Failures among them that open it.
-pub const TOLERATED: usize = 5;
-/// Sandboxes that may be under way before the first ever got ready.
+pub const TOLERATED: i64 = 5;
+/// Sandboxes that may be tried, failed ones included, before the first ever got ready.
 pub const UNPROVEN: i64 = 5;
 
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);
@@ -95,7 +95,10 @@ impl Breaker {
         }
         match self.state {
             BreakerState::Closed if self.proven => (self, wanted),
-            BreakerState::Closed => (self, wanted.min((UNPROVEN - coming).max(0))),
+            BreakerState::Closed => {
+                let tried = coming.saturating_add(self.failures());
+                (self, wanted.min((UNPROVEN - tried).max(0)))
+            }
             BreakerState::Open { until } | BreakerState::HalfOpen { until } if now < until => {
                 (self, 0)
             }
@@ -137,8 +140,7 @@ impl Breaker {
             BreakerState::HalfOpen { .. } => self.trip(now, roll),
             BreakerState::Closed => {
                 let noted = self.remember(false);
-                let failed = noted.recent.iter().filter(|ready| !**ready).count();
-                if failed >= TOLERATED {
+                if noted.failures() >= TOLERATED {
                     noted.trip(now, roll)
                 } else {
                     noted
@@ -169,6 +171,12 @@ impl Breaker {
             trips,
             ..self
         }
+    }
+
+    /// Failures that are remembered.
+    fn failures(&self) -> i64 {
+        let failed = self.recent.iter().filter(|ready| !**ready).count();
+        i64::try_from(failed).unwrap_or(i64::MAX)
     }
 
     fn remember(mut self, ready: bool) -> Self {
@@ -219,6 +227,12 @@ mod tests {
         let (breaker, first) = Breaker::default().admit(32, 0, T0);
         assert_eq!(first, UNPROVEN);
         assert_eq!(breaker.clone().admit(32, UNPROVEN, T0).1, 0);
+        let failed = breaker.clone().failed(T0, 0).failed(T0, 0);
+        assert_eq!(
+            failed.admit(32, 2, T0).1,
+            UNPROVEN - 4,
+            "a failure frees no place"
+        );
         assert_eq!(breaker.succeeded().admit(32, UNPROVEN, T0).1, 32);
     }
 

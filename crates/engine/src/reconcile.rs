@@ -97,17 +97,26 @@ pub async fn reconcile(platform: &Platform) -> Result<Reconciled, ReconcileError
     }
     for app in unlearned {
         if let Some([machine]) = inventory.apps.get(app).map(Vec::as_slice) {
-            done.adopted += usize::from(adopt(platform, app, machine, now).await?);
+            let adopted = adopt(platform, app, machine, now).await;
+            done.adopted += usize::from(unless_stale(adopted.map_err(Into::into))?);
         }
     }
     for held in standing.iter().filter(|held| vanished.contains(&held.app)) {
-        done.replaced += usize::from(replace(platform, held, now).await?);
+        done.replaced += usize::from(unless_stale(replace(platform, held, now).await)?);
     }
     if done != Reconciled::default() {
         tracing::info!(?done, "Settled differences with the provider");
         platform.announce();
     }
     Ok(done)
+}
+
+/// Whoever else changed it at the same moment has settled it.
+fn unless_stale(result: Result<bool, ReconcileError>) -> Result<bool, ReconcileError> {
+    match result {
+        Err(ReconcileError::Store(StoreError::Stale(_))) => Ok(false),
+        other => other,
+    }
 }
 
 /// The sandbox that an app's name belongs to, if it is of the form of ours.

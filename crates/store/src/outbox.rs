@@ -107,16 +107,23 @@ impl Store {
         self.watched.at("outbox.lease").await?;
         let mut steps = sqlx::query_as!(
             LeasedStep,
-            r#"update outbox
-                set leased_until = $2, attempts = attempts + 1
+            r#"with due as materialized (
+                 -- Not a plain subquery: the planner may run one anew for each row, and each time
+                 -- it passes over those that were taken already, beyond the limit.
+                 select id from outbox
+                  where dead_at is null and due_at <= $1
+                    and (leased_until is null or leased_until <= $1)
+                  order by due_at, id
+                  limit $3
+                    for update skip locked
+             )
+             update outbox o
+                set leased_until = $2, attempts = o.attempts + 1
+               from due
               where (select set_config('synchronous_commit', 'off', true)) = 'off'
-                and id in (select id from outbox
-                            where dead_at is null and due_at <= $1
-                              and (leased_until is null or leased_until <= $1)
-                            order by due_at, id
-                            limit $3
-                              for update skip locked)
-             returning id, kind, group_key, attempts as "attempt", payload, created_at, due_at"#,
+                and o.id = due.id
+             returning o.id, o.kind, o.group_key, o.attempts as "attempt", o.payload, o.created_at,
+                       o.due_at"#,
             now,
             now + lease,
             limit,

@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{PoolId, SandboxId, sandbox::RETIRE_PATIENCE};
 use uuid::Uuid;
 
+#[cfg(feature = "plants")]
+use crate::plant::{Plant, planted};
 use crate::{StoreError, Tx};
 
 /// Which ready sandboxes are meant.
@@ -86,17 +88,29 @@ impl Tx {
             Ready::Of(generation) => (generation, true),
             Ready::NotOf(generation) => (generation, false),
         };
+        #[cfg(feature = "plants")]
+        if planted(Plant::RetireOfClaimed) {
+            let which = (generation, same);
+            return self
+                .retire_seen_ready(pool, which, limit, reason, now)
+                .await;
+        }
         let retired = sqlx::query_scalar!(
-            "update sandboxes
-                set state = 'retiring', reason = $5, epoch = epoch + 1, deadline_at = $6,
-                    version = version + 1
-              where id in (select id from sandboxes
-                            where pool_id = $1 and state = 'ready' and (generation = $2) = $3
-                            order by ready_at, id
-                            limit $4
-                              for update skip locked)
-                and state = 'ready'
-             returning id",
+            "with chosen as materialized (
+                 -- Not a plain subquery: the planner may run one anew for each row, and each time
+                 -- it passes over those that were updated already, beyond the limit.
+                 select id from sandboxes
+                  where pool_id = $1 and state = 'ready' and (generation = $2) = $3
+                  order by ready_at, id
+                  limit $4
+                    for update skip locked
+             )
+             update sandboxes s
+                set state = 'retiring', reason = $5, epoch = s.epoch + 1, deadline_at = $6,
+                    version = s.version + 1
+               from chosen
+              where s.id = chosen.id and s.state = 'ready'
+             returning s.id",
             pool.as_uuid(),
             generation,
             same,
@@ -107,6 +121,20 @@ impl Tx {
         .fetch_all(&mut *self.conn)
         .await?;
         Ok(retired.into_iter().map(SandboxId::from).collect())
+    }
+
+    /// Whether ready sandboxes of other images than the current one are left in a pool.
+    pub async fn has_ready_of_others(&mut self, pool: PoolId) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar!(
+            r#"select exists (select from sandboxes s
+                                join pools p on p.id = s.pool_id
+                               where s.pool_id = $1 and s.state = 'ready'
+                                 and s.generation <> p.generation) as "found!""#,
+            pool.as_uuid(),
+        )
+        .fetch_one(&mut *self.conn)
+        .await?;
+        Ok(found)
     }
 
     /// Every sandbox that waits ready or is held and whose machine is known.
