@@ -11,7 +11,7 @@ use rustix::{
     thread::{no_new_privs, set_no_new_privs},
 };
 
-use crate::steps::Step;
+use crate::{logging::causes, steps::Step};
 
 /// AF_VSOCK: how a guest talks to the host of its virtual machine, past every network namespace.
 const VSOCK: AddressFamily = AddressFamily::from_raw(40);
@@ -56,13 +56,13 @@ fn try_out(step: Step, closed: &Path) -> Result<String, String> {
         let detail = landlock::Rules::default()
             .prepare()
             .and_then(landlock::Prepared::enter)
-            .map_err(|error| error.to_string())?;
+            .map_err(|error| causes(&error))?;
         return match std::fs::read_dir(closed) {
             Err(_) => Ok(detail),
             Ok(_) => Err(format!("{} stayed open", closed.display())),
         };
     }
-    seccomp::enter().map_err(|error| error.to_string())?;
+    seccomp::enter().map_err(|error| causes(&error))?;
     match socket(VSOCK, SocketType::STREAM, None) {
         Err(rustix::io::Errno::AFNOSUPPORT) => Ok("filters installed".to_owned()),
         other => Err(format!("a socket to the host gave {other:?}")),

@@ -101,11 +101,11 @@ pub(crate) fn write(images: &Path, layers: Vec<Layer>, script: &str) -> Layout {
         "Entrypoint": ["/bin/sh", "-c"], "Cmd": [script],
         "Env": ["FROM_IMAGE=yes", "PATH=/bin"], "User": "0:0", "WorkingDir": "/",
     });
-    write_with(images, layers, config)
+    write_with(images, layers, &config)
 }
 
 /// The same with a configuration of one's own.
-pub(crate) fn write_with(images: &Path, layers: Vec<Layer>, config: Value) -> Layout {
+pub(crate) fn write_with(images: &Path, layers: Vec<Layer>, config: &Value) -> Layout {
     let draft = images.join("draft");
     fs::create_dir_all(draft.join("blobs/sha256")).unwrap();
     fs::write(

@@ -48,25 +48,26 @@ pub fn enter() -> Result<(), SeccompError> {
     Ok(())
 }
 
-/// The strictest answer counts; among refusals, that of the filter installed last.
+/// All of them count, and the strictest answer wins. The allow list comes last, because after it no filter can
+/// be installed; it knows the calls that others refuse, so that programs hear those others' answers.
 fn programs() -> Result<Vec<BpfProgram>, BackendError> {
-    let allowed = ALLOWED.iter().chain(ALLOWED_HERE);
-    let allowed: Rules = allowed.map(|number| (*number, Vec::new())).collect();
-    let only_here = || when(0, SeccompCmpOp::Ne, libc::AF_UNIX.unsigned_abs().into());
+    let elsewhere = || when(0, SeccompCmpOp::Ne, libc::AF_UNIX.unsigned_abs().into());
     let sockets = Rules::from([
-        (libc::SYS_socket, vec![only_here()?]),
-        (libc::SYS_socketpair, vec![only_here()?]),
+        (libc::SYS_socket, vec![elsewhere()?]),
+        (libc::SYS_socketpair, vec![elsewhere()?]),
     ]);
+    // One call would take any amount of disk before anybody can count it. Programs then write zeros.
+    let allocations = Rules::from([(libc::SYS_fallocate, Vec::new())]);
+    let known = [ALLOWED, ALLOWED_HERE, FORBIDDEN, &[libc::SYS_fallocate]].concat();
+    let known: Rules = known
+        .into_iter()
+        .map(|number| (number, Vec::new()))
+        .collect();
     Ok(vec![
-        filter(allowed, SeccompAction::Allow, refuse(libc::ENOSYS))?,
-        filter(forbidden()?, refuse(libc::EPERM), SeccompAction::Allow)?,
         filter(sockets, refuse(libc::EAFNOSUPPORT), SeccompAction::Allow)?,
-        // One call would take any amount of disk before anybody can count it. Programs then write zeros.
-        filter(
-            Rules::from([(libc::SYS_fallocate, Vec::new())]),
-            refuse(libc::EOPNOTSUPP),
-            SeccompAction::Allow,
-        )?,
+        filter(allocations, refuse(libc::EOPNOTSUPP), SeccompAction::Allow)?,
+        filter(forbidden()?, refuse(libc::EPERM), SeccompAction::Allow)?,
+        filter(known, SeccompAction::Allow, refuse(libc::ENOSYS))?,
     ])
 }
 

@@ -3,11 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attacks;
 mod attesting;
+mod bombs;
 mod isolation;
 mod platform;
 mod probe;
+mod refusing;
 mod sandboxed;
 mod shelling;
+mod time;
 mod tokens;
 mod world;

@@ -29,12 +29,12 @@ fn build(world: &World) -> (String, PathBuf) {
     fs::create_dir_all(&target).unwrap();
     fs::copy(env!("CARGO_BIN_EXE_supervisor"), target.join("supervisor")).unwrap();
     let script = "#!/bin/sh\nexport NIGHTSHIFT_PROBE=harness\n\
-                  exec /probe probe::play --exact --nocapture\n";
+                  exec /opt/nightshift/bin/probe probe::play --exact --nocapture\n";
     fs::write(target.join("harness"), script).unwrap();
     fs::set_permissions(target.join("harness"), fs::Permissions::from_mode(0o755)).unwrap();
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build");
     let built = Command::new(recipe)
-        .arg("--out")
+        .args(["--base", "host-usr", "--out"])
         .arg(world.path("images"))
         .env("CARGO_TARGET_DIR", world.path("target"))
         .output()
@@ -82,10 +82,7 @@ fn sandbox(world: &World, rootfs: &Path, uids: &str) -> tokio::process::Command 
             .arg(rootfs.join(top))
             .arg(Path::new("/").join(top));
     }
-    bwrap
-        .arg("--ro-bind")
-        .arg(world.path("probe"))
-        .arg("/probe");
+    fs::copy(world.path("probe"), rootfs.join("opt/nightshift/bin/probe")).unwrap();
     bwrap.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
     bwrap.args(["--perms", "0755", "--tmpfs", "/run"]);
     bwrap.arg("--ro-bind").arg(world.path("fly")).arg("/.fly");
@@ -129,7 +126,7 @@ fn the_same_content_has_the_same_reference_and_other_content_another() {
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build");
     let mut again = Command::new(recipe);
     again
-        .arg("--out")
+        .args(["--base", "host-usr", "--out"])
         .arg(two.path("images"))
         .env("CARGO_TARGET_DIR", two.path("target"));
     let said = String::from_utf8(again.output().unwrap().stdout).unwrap();

@@ -7,7 +7,7 @@ use crate::{
     world::{World, end_of, has_uids, processes_with},
 };
 
-fn answer(result: &str) -> ShellAnswer {
+pub(crate) fn answer(result: &str) -> ShellAnswer {
     let (head, body) = result.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{result}");
     serde_json::from_str(body).unwrap()

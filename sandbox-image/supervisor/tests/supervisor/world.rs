@@ -27,6 +27,10 @@ use crate::{
 
 pub(crate) struct World {
     pub(crate) platform: Shared,
+    /// Steps that the supervisor is to leave out.
+    pub(crate) without: String,
+    /// Further variables of its environment.
+    pub(crate) told: Vec<(&'static str, String)>,
     pub(crate) directory: TempDir,
     serving: Vec<JoinHandle<()>>,
 }
@@ -36,6 +40,9 @@ impl Drop for World {
         self.serving.iter().for_each(JoinHandle::abort);
     }
 }
+
+/// An ordinary user gives neither users nor control groups; root gives both here, and then both are taken.
+const ACCEPTED: &str = "users,cgroups";
 
 /// Whether harness and agent have user ids of their own here.
 pub(crate) fn has_uids() -> bool {
@@ -50,6 +57,8 @@ impl World {
         let path = |name: &str| directory.path().join(name);
         fs::create_dir(path("data")).unwrap();
         fs::create_dir(path("run")).unwrap();
+        fs::create_dir(path("tmp")).unwrap();
+        fs::set_permissions(path("tmp"), Permissions::from_mode(0o1777)).unwrap();
         fs::copy(std::env::current_exe().unwrap(), path("probe")).unwrap();
         let script = format!(
             "#!/bin/sh\nexport NIGHTSHIFT_PROBE=harness\nexec {} probe::play --exact --nocapture\n",
@@ -64,6 +73,8 @@ impl World {
         }
         Self {
             platform,
+            without: String::new(),
+            told: Vec::new(),
             directory,
             serving,
         }
@@ -90,9 +101,16 @@ impl World {
 
     pub(crate) fn command(&self) -> Command {
         let log = fs::File::create(self.path("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor"));
+        let [program, arguments @ ..] = &self.program()[..] else {
+            unreachable!("it is never empty")
+        };
+        let mut command = Command::new(program);
         command
+            .args(arguments)
             .env_clear()
+            .envs(self.told.iter().map(|(name, value)| (name, value)))
+            .env("NIGHTSHIFT_TMP", self.path("tmp"))
+            .env("NIGHTSHIFT_ACCEPTED_RISKS", ACCEPTED)
             .env("NIGHTSHIFT_SESSION", "http://session.test")
             .env("NIGHTSHIFT_GATEWAY_SOCKET", self.path("run/gateway.sock"))
             .env("NIGHTSHIFT_IDENTITY_SOCKET", self.path("identity.sock"))
@@ -107,6 +125,17 @@ impl World {
             .stderr(log)
             .kill_on_drop(true);
         command
+    }
+
+    /// The supervisor, or the weakened one with what it is to leave out.
+    pub(crate) fn program(&self) -> Vec<String> {
+        let supervisor = env!("CARGO_BIN_EXE_supervisor");
+        if self.without.is_empty() {
+            return vec![supervisor.to_owned()];
+        }
+        let weakened = Path::new(supervisor).with_file_name("examples/weakened");
+        assert!(weakened.exists(), "build the examples too");
+        vec![weakened.display().to_string(), self.without.clone()]
     }
 
     /// Starts the supervisor and gives the exit code of its end.
