@@ -157,10 +157,18 @@ impl Sandbox {
         }
     }
 
-    /// Stores what the provider called a part of it.
+    /// Stores what the provider called a part of it. What is known already stays: whoever knows less was
+    /// overtaken, as by another delivery of the same step.
     pub fn learn(self, parts: Parts) -> Result<Transition, InvalidTransition> {
         let SandboxState::Provisioning = self.state else {
             return self.refuse("learn a part of");
+        };
+        let known = self.parts;
+        let parts = Parts {
+            app: known.app.or(parts.app),
+            volume: known.volume.or(parts.volume),
+            machine: known.machine.or(parts.machine),
+            machine_version: known.machine_version.or(parts.machine_version),
         };
         Ok(Transition {
             next: Self { parts, ..self },
@@ -260,6 +268,25 @@ impl Sandbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slow_maker_that_knows_less_does_not_make_a_sandbox_forget_its_machine() {
+        let now = DateTime::UNIX_EPOCH;
+        let planned = Sandbox::plan(SandboxId::generate(), PoolId::generate(), now);
+        let begun = planned.provision(now).unwrap().next;
+        let all = Parts {
+            app: Some("app".to_owned()),
+            volume: Some("vol".to_owned()),
+            machine: Some("m".to_owned()),
+            machine_version: Some("v".to_owned()),
+        };
+        let app_only = Parts {
+            app: all.app.clone(),
+            ..Parts::default()
+        };
+        let learned = begun.learn(all.clone()).unwrap().next;
+        assert_eq!(learned.learn(app_only).unwrap().next.parts, all);
+    }
 
     #[test]
     fn a_used_sandbox_never_becomes_ready_again_and_its_epoch_only_grows() {

@@ -72,6 +72,7 @@ pub(crate) async fn give_up(
     tx.cancel_ticket(id).await?;
     if let Some(run) = run {
         release(tx, run.sandbox, reason, now).await?;
+        tx.wake_coordinator(id, now).await?;
     }
     Ok(())
 }

@@ -147,7 +147,8 @@ async fn restart(
     if tx.has_report(id).await? && tx.unanswered(id).await? == 0 {
         // It was awake for a follow-up that is answered: there is nothing to start it for.
         if let Ok(resting) = silent.clone().rest(run.epoch, now) {
-            return tx.apply(resting, now).await;
+            tx.apply(resting, now).await?;
+            return tx.wake_coordinator(id, now).await;
         }
     }
     let Ok(mut restarted) = silent.clone().restart(now) else {

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{InvestigationId, PoolId, TenantId};
+use nightshift_protocol::Step;
 
 #[cfg(feature = "plants")]
 use crate::plant::{Plant, planted};
@@ -88,6 +89,21 @@ impl Tx {
         .execute(&mut *self.conn)
         .await?;
         Ok(())
+    }
+
+    /// Wakes the coordinator of the pool that an investigation got its sandbox from, because its tenant may
+    /// hold one more from here on. Even if nobody seems to wait: a ticket that is being added at this moment
+    /// cannot be seen, and its own wake may be used up before there is room.
+    pub async fn wake_coordinator(
+        &mut self,
+        investigation: InvestigationId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(pool) = self.pool_of(investigation).await? else {
+            return Ok(());
+        };
+        self.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
+            .await
     }
 
     /// The pool that an investigation waits for or got its sandbox from.

@@ -96,7 +96,10 @@ impl Commit<'_> {
                 grants.insert((sandbox, epoch), core.step);
             }
             let granted = grants.get(&(sandbox, epoch)).copied();
+            // A first start may find the machine running: whoever made it was slow, and booted it once
+            // more. A later one stops whatever runs.
             if row.state == "starting"
+                && epoch > 1
                 && let Some(granted) = granted
                 && let app = format!("ns-{}", sandbox.simple())
                 && core
@@ -170,7 +173,8 @@ fn patience(row: &InvestigationRow, rest_for: TimeDelta) -> TimeDelta {
 
 fn longest(row: &SandboxRow) -> TimeDelta {
     match row.state.as_str() {
-        "planned" => sandbox::PLAN_PATIENCE,
+        // It may be put off for as long as the provider asks us to wait.
+        "planned" => sandbox::PLAN_PATIENCE + TimeDelta::minutes(10),
         "provisioning" => sandbox::PROVISION_PATIENCE,
         "ready" => sandbox::READY_PATIENCE,
         "claimed" => sandbox::CLAIMED_PATIENCE,

@@ -62,10 +62,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let bug = bugs().into_iter().find(|bug| bug.name == name);
         plant(bug.with_context(|| format!("no bug is called {name}; see --list-plants"))?)?;
     }
-    let url = arguments
-        .database
-        .clone()
-        .context("DATABASE_URL is not set")?;
+    let named = || std::env::var_os("DATABASE_URL")?.into_string().ok();
+    let url = arguments.database.clone().or_else(named);
+    let url = url.context("DATABASE_URL is not set")?;
     let exploration = Exploration {
         url,
         seeds: seeds(arguments),

@@ -205,11 +205,18 @@ impl Queues {
     /// When there is something to receive, if anything is there at all.
     #[must_use]
     pub fn next_visible(&self, from: Name, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let queue = self.queues.get(&from)?;
         if !self.visible(from, now).is_empty() {
             return Some(now);
         }
-        queue.iter().map(|message| message.visible_at).min()
+        let queue = self.queues.get(&from)?;
+        let mut seen: Vec<&str> = Vec::new();
+        let heads = queue.iter().filter(|message| {
+            // What stands behind one that is under way waits for it.
+            let first = !seen.contains(&message.group.as_str());
+            seen.push(&message.group);
+            first || !from.is_fifo()
+        });
+        heads.map(|message| message.visible_at).min()
     }
 
     /// Whether nothing is in any of them.

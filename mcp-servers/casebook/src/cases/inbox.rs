@@ -75,6 +75,7 @@ impl Cases {
                 epoch: run.epoch,
             };
             tx.enqueue(step, &run.tenant.to_string(), now).await?;
+            tx.wake_coordinator(run.investigation, now).await?;
         }
         tx.commit().await?;
         self.tell();

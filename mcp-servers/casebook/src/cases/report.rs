@@ -74,6 +74,7 @@ impl Cases {
             epoch: run.epoch,
         };
         tx.enqueue(rest, &group, now).await?;
+        tx.wake_coordinator(run.investigation, now).await?;
         let investigation = run.investigation;
         if tx.wants_report(investigation).await? {
             tx.enqueue(Step::WriteBack { investigation }, &group, now)
