@@ -11,5 +11,7 @@ mod intake;
 mod layers;
 mod message;
 mod publish;
+mod queues;
 mod relay;
 mod sweep;
+mod write_back;

@@ -8,7 +8,10 @@ use aws_sdk_sqs::{
     types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName},
 };
 use chrono::{DateTime, Utc};
-use nightshift_engine::{Clock, dead_letters, steps};
+use nightshift_engine::{
+    Clock, dead_letters,
+    steps::{self, StepError},
+};
 use nightshift_store::{GivenUp, Store, StoreError};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -138,17 +141,24 @@ fn letter(queue: Queue, message: &Message, now: DateTime<Utc>) -> Option<GivenUp
         .and_then(|at| at.parse().ok())
         .and_then(DateTime::from_timestamp_millis);
     let group = attribute(&MessageSystemAttributeName::MessageGroupId);
-    let payload = payload(message.body().unwrap_or_default());
-    let (kind, why) = match steps::read(&payload) {
-        Ok(envelope) if Queue::of(&envelope.step) == queue => (
-            envelope.step.kind(),
-            "no attempt succeeded; each one's error is in the function's log".to_owned(),
-        ),
-        Ok(envelope) => (
-            envelope.step.kind(),
-            "it came by the wrong queue".to_owned(),
-        ),
-        Err(error) => (*queue.kinds().first()?, error.to_string()),
+    let body = message.body().unwrap_or_default();
+    let read = serde_json::from_str::<Value>(body)
+        .map_err(|error| StepError::Unreadable(error.to_string()))
+        .and_then(|payload| Ok((steps::read(&payload)?.step, payload)));
+    let (kind, payload, why) = match read {
+        Ok((step, payload)) if Queue::of(&step) == queue => {
+            let why = "no attempt succeeded; each one's error is in the function's log";
+            (step.kind(), payload, why.to_owned())
+        }
+        Ok((step, payload)) => {
+            let why = "it came by the wrong queue";
+            (step.kind(), payload, why.to_owned())
+        }
+        Err(error) => {
+            // PostgreSQL keeps no NUL, and SQS takes none.
+            let text = Value::String(body.replace('\0', "\u{fffd}"));
+            (*queue.kinds().first()?, text, error.to_string())
+        }
     };
     let dead = queue.dead_name();
     Some(GivenUp {
@@ -160,14 +170,6 @@ fn letter(queue: Queue, message: &Message, now: DateTime<Utc>) -> Option<GivenUp
         sent_at: sent_at.unwrap_or(now),
         error: format!("given up by the queue {queue}, taken from {dead}: {why}"),
     })
-}
-
-/// The body as the outbox can hold it: PostgreSQL keeps no NUL, not even a written-out one in JSON.
-fn payload(body: &str) -> Value {
-    match serde_json::from_str(body) {
-        Ok(payload) if !body.contains("\\u0000") => payload,
-        Ok(_) | Err(_) => Value::String(body.replace('\0', "\u{fffd}")),
-    }
 }
 
 impl fmt::Debug for DeadLetters {
@@ -215,22 +217,27 @@ mod tests {
             "{}",
             letter.error
         );
-        assert_eq!(letter.payload.to_string(), body);
+        assert_eq!(
+            letter.payload,
+            serde_json::from_str::<Value>(&body).unwrap()
+        );
     }
 
     #[test]
     fn poison_keeps_its_bytes_and_the_queue_it_came_from() {
-        for body in ["", "{", "not json", r#""a text""#, r#"{"a":"\u0000"}"#] {
+        for body in [
+            "",
+            "{",
+            "not json",
+            r#""a text""#,
+            r#"{"a":"\u0000"}"#,
+            r#"{ "v": 9, "step": {} }"#,
+        ] {
             let letter = read(Queue::Provision, body);
             assert_eq!(letter.kind, "provision", "{body}");
+            assert_eq!(letter.payload, Value::String(body.to_owned()));
             assert!(letter.error.contains("cannot be read"), "{}", letter.error);
         }
-        assert_eq!(
-            read(Queue::Retire, "{").payload,
-            Value::String("{".to_owned())
-        );
-        let escaped = read(Queue::Retire, r#"{"a":"\u0000"}"#).payload;
-        assert_eq!(escaped, Value::String(r#"{"a":"\u0000"}"#.to_owned()));
         let nul = read(Queue::Retire, "a\0b").payload;
         assert_eq!(nul, Value::String("a\u{fffd}b".to_owned()));
     }

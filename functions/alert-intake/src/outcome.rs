@@ -10,6 +10,7 @@ use nightshift_engine::{
     intake::{Accepted, IntakeError},
 };
 use nightshift_lambda::{Problem, SecretError};
+use nightshift_protocol::Trace;
 use nightshift_store::{Endpoint, StoreError};
 use serde_json::json;
 
@@ -74,6 +75,7 @@ impl Outcome {
                     alert.id = accepted.alert.map(tracing::field::display),
                     incident.id = accepted.incident.map(tracing::field::display),
                     investigation.id = accepted.investigation.map(tracing::field::display),
+                    trace.id = accepted.investigation.map(|id| Trace::of(id).id()),
                     disposition = answer["disposition"].as_str(),
                     "Took in an alert"
                 );

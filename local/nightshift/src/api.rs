@@ -162,15 +162,32 @@ impl Api {
             .send()
             .await
             .with_context(|| format!("the API at {} does not answer", self.base))?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        if !status.is_success() {
-            let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-            let words = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
-            bail!("{path}: {status}: {} {}", words("title"), words("detail"));
-        }
+        let text = body(path, answer).await?;
         serde_json::from_str(&text).with_context(|| format!("the API answered {text}"))
     }
+
+    /// One POST without a body. A refusal's own words are the error.
+    pub async fn tell(&self, path: &str) -> Result<()> {
+        let answer = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .with_context(|| format!("the API at {} does not answer", self.base))?;
+        body(path, answer).await.map(drop)
+    }
+}
+
+async fn body(path: &str, answer: reqwest::Response) -> Result<String> {
+    let status = answer.status();
+    let text = answer.text().await?;
+    if !status.is_success() {
+        let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+        let words = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        bail!("{path}: {status}: {} {}", words("title"), words("detail"));
+    }
+    Ok(text)
 }
 
 impl std::fmt::Debug for Api {

@@ -68,10 +68,10 @@ enum Command {
         #[command(subcommand)]
         command: Listing,
     },
-    /// Look at steps that were given up.
+    /// Look at steps that were given up, and send them on their way again.
     DeadLetters {
         #[command(subcommand)]
-        command: Listing,
+        command: DeadLetters,
     },
     /// Look at the pools and who waits.
     Pool(Json),
@@ -131,6 +131,22 @@ enum Alerts {
 enum Listing {
     /// Newest first.
     List(Json),
+}
+
+#[derive(Debug, Subcommand)]
+enum DeadLetters {
+    /// Newest first.
+    List(Json),
+    /// Send one, or all, on their way again with all their attempts.
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Redrive {
+        /// Which.
+        #[arg(group = "which")]
+        id: Option<i64>,
+        /// Every one that is listed now.
+        #[arg(long, group = "which")]
+        all: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -244,8 +260,11 @@ impl Cli {
                 command: Listing::List(Json { json }),
             } => listing::sandboxes(&Session::running(&checkout).await?.api, json).await?,
             Command::DeadLetters {
-                command: Listing::List(Json { json }),
+                command: DeadLetters::List(Json { json }),
             } => listing::dead_letters(&Session::running(&checkout).await?.api, json).await?,
+            Command::DeadLetters {
+                command: DeadLetters::Redrive { id, .. },
+            } => listing::redrive(&Session::running(&checkout).await?.api, id).await?,
             Command::Pool(Json { json }) => {
                 listing::pool(&Session::running(&checkout).await?.api, json).await?;
             }
@@ -309,6 +328,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_redrive_is_told_which_one_or_all_of_them() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("nightshift dead-letters redrive 7"));
+        assert!(parses("nightshift dead-letters redrive --all"));
+        assert!(!parses("nightshift dead-letters redrive"));
+        assert!(!parses("nightshift dead-letters redrive 7 --all"));
     }
 
     #[test]

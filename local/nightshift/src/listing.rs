@@ -118,6 +118,28 @@ pub async fn dead_letters(api: &Api, json: bool) -> Result<()> {
     show(json, &items, &table)
 }
 
+/// Sends steps that were given up on their way again: one, or every one that is listed now.
+pub async fn redrive(api: &Api, id: Option<i64>) -> Result<()> {
+    let ids = match id {
+        Some(id) => vec![id],
+        None => {
+            let items = api.list("/v1/dead-letters", &[], usize::MAX).await?;
+            items
+                .iter()
+                .filter_map(|item| item["id"].as_i64())
+                .collect()
+        }
+    };
+    for id in &ids {
+        api.tell(&format!("/v1/dead-letters/{id}/redrive")).await?;
+    }
+    answer(&match ids[..] {
+        [one] => format!("step {one} is on its way again"),
+        _ => format!("{} steps are on their way again", ids.len()),
+    });
+    Ok(())
+}
+
 /// Signs a body as a sender would and posts it.
 pub async fn send(session: &Session, source: &str, body: Vec<u8>, json: bool) -> Result<()> {
     let endpoint = session.file.endpoint(source)?;

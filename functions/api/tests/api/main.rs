@@ -8,7 +8,10 @@ mod world;
 
 use std::collections::BTreeSet;
 
-use axum::http::{StatusCode, header};
+use axum::{
+    body::Body,
+    http::{Method, StatusCode, header},
+};
 use nightshift_domain::{
     Epoch, Report, Sandbox, SandboxId,
     report::{Impact, Outcome},
@@ -22,7 +25,7 @@ use nightshift_store::Settlement;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::world::World;
+use crate::world::{TOKEN, World};
 
 #[sqlx::test(migrations = "../../migrations")]
 async fn pages_show_everything_once_from_new_to_old(pg: PgPool) {
@@ -182,6 +185,38 @@ async fn an_investigation_tells_its_state_its_times_and_its_report(pg: PgPool) {
     );
 }
 
+/// Sends the parked step on its way again: once, and nothing that is not parked.
+async fn redrive(world: &World, id: &Value) {
+    let tell = async |id: &str| {
+        let path = format!("/v1/dead-letters/{id}/redrive");
+        let none = Body::empty();
+        world.request(Method::POST, &path, Some(TOKEN), none).await
+    };
+    let id = id.to_string();
+    assert_eq!(tell("oven").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(tell("999999").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(tell(&id).await.status, StatusCode::ACCEPTED);
+
+    assert_eq!(
+        tell(&id).await.status,
+        StatusCode::NOT_FOUND,
+        "it is on its way"
+    );
+    let left = world.read("/v1/dead-letters").await;
+    assert_eq!(left.body["items"], json!([]));
+    let leased = world
+        .store
+        .lease_steps(world.clock.now(), chrono::TimeDelta::seconds(60), 10)
+        .await
+        .unwrap();
+    let again: Vec<i32> = leased
+        .iter()
+        .filter(|step| step.id.to_string() == id)
+        .map(|step| step.attempt)
+        .collect();
+    assert_eq!(again, [1], "with all its attempts, and due now");
+}
+
 #[sqlx::test(migrations = "../../migrations")]
 async fn sandboxes_pools_dead_letters_and_odd_deliveries_are_shown(pg: PgPool) {
     let world = World::new(pg).await;
@@ -240,6 +275,7 @@ async fn sandboxes_pools_dead_letters_and_odd_deliveries_are_shown(pg: PgPool) {
     let dead = world.read("/v1/dead-letters").await;
     assert_eq!(dead.body["items"][0]["kind"], "retire");
     assert_eq!(dead.body["items"][0]["last_error"], "the provider says no");
+    redrive(&world, &dead.body["items"][0]["id"]).await;
 
     let why = SetAside::Malformed { why: "no title" };
     let endpoint = &world.endpoints[0];
