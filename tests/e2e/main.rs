@@ -1,17 +1,61 @@
 //! The whole of it as a person runs it: real programs, real sandboxes, a stack of its own in a folder of
 //! its own. Needs the programs of this build beside the tests (`cargo build --workspace --bins`).
 
-mod stack;
-
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use nightshift_stack::Stack;
 use serde_json::Value;
-use stack::Stack;
+
+/// The control plane in one process.
+const IN_PROCESS: &[&str] = &["--pool", "2"];
+/// The control plane as its functions, over queues.
+const FUNCTIONS: &[&str] = &["--pool", "2", "--lambda"];
 
 #[test]
 fn every_recorded_incident_ends_in_a_report_that_names_its_cause() -> Result<()> {
-    let stack = Stack::up()?;
-    let recordings = stack.program(&["demo", "--list"])?;
+    let stack = Stack::up(IN_PROCESS)?;
+    every_recording_is_correct(&stack)?;
+    stack.end()
+}
 
+#[test]
+fn every_recorded_incident_ends_the_same_way_through_functions_and_queues() -> Result<()> {
+    let stack = Stack::up(FUNCTIONS)?;
+    every_recording_is_correct(&stack)?;
+    for function in [
+        "alert-intake",
+        "session",
+        "api",
+        "claim",
+        "dispatch",
+        "pool-refill",
+        "provision",
+        "sweep",
+    ] {
+        let log = stack.local().join(format!("logs/functions/{function}.log"));
+        let log = std::fs::read_to_string(&log).with_context(|| format!("no {}", log.display()))?;
+        ensure!(
+            log.contains("REPORT RequestId"),
+            "{function} was never invoked"
+        );
+        ensure!(!log.contains("Status: "), "{function} failed: {log}");
+    }
+    stack.end()
+}
+
+#[test]
+fn a_stack_that_is_killed_while_agents_work_loses_no_alert_and_leaves_nothing_behind() -> Result<()>
+{
+    a_killed_stack_goes_on(IN_PROCESS)
+}
+
+#[test]
+fn functions_that_are_killed_with_their_queues_lose_no_alert_and_leave_nothing_behind() -> Result<()>
+{
+    a_killed_stack_goes_on(FUNCTIONS)
+}
+
+fn every_recording_is_correct(stack: &Stack) -> Result<()> {
+    let recordings = stack.program(&["demo", "--list"])?;
     for recording in recordings.lines() {
         let printed = stack.program(&["demo", "--recording", recording, "--json"])?;
         let last = printed.lines().last().context("it printed nothing")?;
@@ -25,13 +69,11 @@ fn every_recorded_incident_ends_in_a_report_that_names_its_cause() -> Result<()>
         assert!(evidence > 3, "{recording}: {outcome}");
     }
     assert!(recordings.lines().count() >= 3);
-    stack.end()
+    Ok(())
 }
 
-#[test]
-fn a_stack_that_is_killed_while_agents_work_loses_no_alert_and_leaves_nothing_behind() -> Result<()>
-{
-    let mut stack = Stack::up()?;
+fn a_killed_stack_goes_on(arguments: &[&str]) -> Result<()> {
+    let mut stack = Stack::up(arguments)?;
     for number in 0..8 {
         let body = format!(r#"{{"id": "thing-{number}", "title": "Thing {number} is slow"}}"#);
         stack.send(&body)?;

@@ -1,6 +1,6 @@
 //! The command line, and what each command does.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
@@ -192,6 +192,12 @@ struct Dimensions {
     /// How long a reported sandbox is kept for follow-up questions, in seconds.
     #[arg(long)]
     rest_seconds: Option<u32>,
+    /// Run the control plane as its functions, behind stand-ins for Lambda and SQS.
+    #[arg(long)]
+    lambda: bool,
+    /// How often the functions sweep, in seconds; a schedule on AWS cannot do it more often.
+    #[arg(long, requires = "lambda", default_value_t = 60, hide = true)]
+    sweep_seconds: u32,
 }
 
 /// How long a reported sandbox is kept unless asked otherwise, in seconds.
@@ -205,6 +211,9 @@ impl Dimensions {
             ready: self.pool,
             most: self.max_sandboxes.unwrap_or(self.pool + 16),
             rest_seconds: self.rest_seconds.unwrap_or(rest_seconds),
+            functions_sweep_every: self
+                .lambda
+                .then(|| Duration::from_secs(self.sweep_seconds.into())),
         }
     }
 }

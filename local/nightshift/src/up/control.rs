@@ -27,6 +27,13 @@ use crate::checkout::Checkout;
 
 /// How often overdue rows are looked for. Nothing waits for it but what went wrong.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// What the guests of this machine cannot have, in `sandbox-image/README.md`'s names: no control groups reach
+/// into them, and where the stack runs as an ordinary user, its sandboxes may have but one user.
+const ACCEPTED_RISKS: &str = "cgroups,users";
+/// Memory of a machine.
+const MEMORY_MB: u32 = 512;
+/// What of it the agent's commands may take: three quarters.
+const AGENT_MEMORY_MB: u32 = MEMORY_MB / 4 * 3;
 /// How long requests and steps under way may take when we end.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -53,7 +60,7 @@ pub(super) fn platform(store: Store, ports: &Ports, secrets: &StackSecrets) -> R
     let guest = Guest {
         cpu_kind: "shared".to_owned(),
         cpus: 1,
-        memory_mb: 512,
+        memory_mb: MEMORY_MB,
     };
     Ok(Platform {
         store,

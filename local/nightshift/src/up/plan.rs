@@ -17,11 +17,15 @@ pub(super) const RECORDINGS_STORE: &str = "shop";
 #[derive(Debug, Clone, Default)]
 pub(super) struct Choices {
     passed_on: Vec<(&'static str, String)>,
-    log: Option<String>,
+    /// What changes the brief of agents; for session.
+    pub(super) briefing: Vec<(&'static str, String)>,
+    /// What is logged.
+    pub(super) log: Option<String>,
 }
 
 impl Choices {
-    /// Reads the variables that are for the LLM gateway, which alone may hold a provider's key.
+    /// Reads the variables that are for the LLM gateway, which alone may hold a provider's key, and those
+    /// that are for session.
     pub(super) fn from_env() -> Self {
         let mut env = Environment::of_this_process();
         let names = [
@@ -30,15 +34,26 @@ impl Choices {
             "NIGHTSHIFT_LLM_PROVIDER",
             "NIGHTSHIFT_MODELS",
         ];
-        let set = names.into_iter().filter_map(|name| {
-            let value: String = env.optional(name)?;
-            Some((name, value))
-        });
+        let briefing = [
+            "NIGHTSHIFT_MODEL",
+            "NIGHTSHIFT_TELEMETRY_URL",
+            "NIGHTSHIFT_CODEBASE_URL",
+            "NIGHTSHIFT_CASEBOOK_URL",
+            "NIGHTSHIFT_LLM_URL",
+        ];
         Self {
-            passed_on: set.collect(),
+            passed_on: set_of(&mut env, &names),
+            briefing: set_of(&mut env, &briefing),
             log: env.optional("NIGHTSHIFT_LOG"),
         }
     }
+}
+
+fn set_of(env: &mut Environment, names: &[&'static str]) -> Vec<(&'static str, String)> {
+    let set = names
+        .iter()
+        .filter_map(|name| Some((*name, env.optional(name)?)));
+    set.collect()
 }
 
 /// Everything that the children's plans are made of.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::checkout::Checkout;
 
 /// Everything that listens.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "intake",
     "api",
     "session",
@@ -20,6 +20,7 @@ const NAMES: [&str; 9] = [
     "casebook",
     "internal",
     "llm",
+    "queues",
 ];
 
 /// One loopback port for each listener.

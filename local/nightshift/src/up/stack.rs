@@ -1,14 +1,17 @@
 //! A running stack.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use nightshift_postgres::Cluster;
 use nightshift_store::Store;
 
 use super::{
     children::Children,
-    control::{self, Control},
+    control,
     ending, image,
     lock::Lock,
+    plane::{Parts, Plane},
     plan::{Choices, Plans},
     ports::Ports,
     secrets::StackSecrets,
@@ -33,6 +36,9 @@ pub struct Size {
     pub most: i32,
     /// How long a reported sandbox is kept for follow-ups, in seconds.
     pub rest_seconds: u32,
+    /// Where the control plane runs as functions over queues instead of in this process: how often they
+    /// sweep.
+    pub functions_sweep_every: Option<Duration>,
 }
 
 /// A running stack. End it; one that is dropped leaves its end to the next start.
@@ -40,7 +46,7 @@ pub struct Size {
 pub struct Stack {
     checkout: Checkout,
     file: StackFile,
-    control: Control,
+    plane: Plane,
     children: Children,
     _lock: Lock,
 }
@@ -68,24 +74,33 @@ impl Stack {
         let platform = control::platform(store.clone(), &ports, &secrets)?;
         let now = platform.clock.now();
         seed::seed(&store, &secrets, &image.reference, size, now).await?;
-        let mut control = Control::open(checkout, platform, &ports, &secrets).await?;
+        let choices = Choices::from_env();
+        let sweep_every = size.functions_sweep_every;
+        let parts = Parts {
+            checkout,
+            ports: &ports,
+            secrets: &secrets,
+            choices: &choices,
+            database: &database,
+        };
+        let mut plane = Plane::open(parts, platform, sweep_every).await?;
         let plans = Plans {
             checkout,
             ports: &ports,
             secrets: &secrets,
-            choices: &Choices::from_env(),
+            choices: &choices,
             database: &database,
             images: image.folder,
             rest_seconds: size.rest_seconds,
         };
         let children = Children::start(plans.programs()?, &api::http()?).await?;
-        control.begin(&ports, &secrets).await?;
+        plane.begin(&ports, &secrets).await?;
         let file = stack_file(&ports, &secrets, database)?;
         file.write(&StackFile::path(checkout)?)?;
         Ok(Self {
             checkout: checkout.clone(),
             file,
-            control,
+            plane,
             children,
             _lock: lock,
         })
@@ -99,14 +114,14 @@ impl Stack {
 
     /// Ends everything in order. Unfinished investigations are named; they go on at the next start.
     pub async fn end(mut self) -> Result<()> {
-        self.control.refuse_alerts();
-        self.control.stop_engine().await;
-        if let Err(error) = ending::clear(&self.control.platform).await {
+        self.plane.refuse_alerts();
+        self.plane.stop_engine().await;
+        if let Err(error) = ending::clear(self.plane.platform()).await {
             say(&format!(
                 "some sandboxes are left to the next start: {error:#}"
             ));
         }
-        for id in ending::unfinished(&self.control.platform)
+        for id in ending::unfinished(self.plane.platform())
             .await
             .unwrap_or_default()
         {
@@ -115,7 +130,7 @@ impl Stack {
             ));
         }
         self.children.end().await;
-        self.control.close().await;
+        self.plane.close().await;
         postgres(&self.checkout, |cluster| Ok(cluster.stop()?)).await?;
         std::fs::remove_file(StackFile::path(&self.checkout)?)
             .context("cannot remove .local/stack.json")

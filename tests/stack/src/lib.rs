@@ -1,4 +1,7 @@
-//! A stack of its own, in a folder that looks like a checkout.
+//! A stack of its own, in a folder that looks like a checkout: started, killed and ended by a test, with
+//! the programs of this build (`cargo build --workspace --bins`).
+
+mod processes;
 
 use std::{
     fs::{self, File},
@@ -10,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+pub use processes::{Process, children_of, signal};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,31 +22,35 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A running stack.
-pub(crate) struct Stack {
+#[derive(Debug)]
+pub struct Stack {
     folder: TempDir,
     programs: PathBuf,
+    arguments: Vec<String>,
     process: Child,
 }
 
 impl Stack {
-    /// Starts one and waits until it says that it is up.
-    pub(crate) fn up() -> Result<Self> {
+    /// Runs `nightshift up` with `arguments` and waits until it says that the stack is up.
+    pub fn up(arguments: &[&str]) -> Result<Self> {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("no checkout")?;
-        let programs = std::env::current_exe()?
             .ancestors()
             .nth(2)
-            .context("the tests lie in no target folder")?
-            .to_owned();
+            .context("no checkout")?;
+        let programs = programs()?;
         let folder = TempDir::new()?;
         for part in ["Cargo.toml", "local", "sandbox-image"] {
             symlink(checkout.join(part), folder.path().join(part))?;
         }
-        let process = spawn(&programs, folder.path())?;
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|&argument| argument.to_owned())
+            .collect();
+        let process = spawn(&programs, folder.path(), &arguments)?;
         let mut stack = Self {
             folder,
             programs,
+            arguments,
             process,
         };
         stack.wait_until_up()?;
@@ -50,36 +58,33 @@ impl Stack {
     }
 
     /// Starts it again after [`Stack::kill`].
-    pub(crate) fn start(&mut self) -> Result<()> {
-        self.process = spawn(&self.programs, self.folder.path())?;
+    pub fn start(&mut self) -> Result<()> {
+        self.process = spawn(&self.programs, self.folder.path(), &self.arguments)?;
         self.wait_until_up()
     }
 
     /// Kills it as a power cut would, and waits until what it started is gone too.
-    pub(crate) fn kill(&mut self) -> Result<()> {
+    pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         let began = Instant::now();
         while !self.processes().is_empty() {
-            ensure!(
-                began.elapsed() < Duration::from_secs(10),
-                "left: {:?}",
-                self.processes()
-            );
+            let left = self.processes();
+            ensure!(began.elapsed() < Duration::from_secs(10), "left: {left:?}");
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
     /// Ends it as Ctrl-C does; fails if a process, a machine or a volume is left.
-    pub(crate) fn end(mut self) -> Result<()> {
+    pub fn end(mut self) -> Result<()> {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, Signal::INT)?;
         let status = self.process.wait()?;
         ensure!(status.success(), "the stack ended with {status}");
         ensure!(self.processes().is_empty(), "left: {:?}", self.processes());
         for kept in ["machines", "volumes", "records/machines", "records/volumes"] {
-            let kept = self.folder.path().join(".local/machines").join(kept);
+            let kept = self.local().join("machines").join(kept);
             let left = fs::read_dir(&kept).map_or(0, Iterator::count);
             ensure!(left == 0, "{} still holds {left}", kept.display());
         }
@@ -87,19 +92,31 @@ impl Stack {
     }
 
     /// Runs the command-line program against it; returns what it printed.
-    pub(crate) fn program(&self, arguments: &[&str]) -> Result<String> {
+    pub fn program(&self, arguments: &[&str]) -> Result<String> {
         let output = self.command(arguments).stderr(Stdio::inherit()).output()?;
         let printed = String::from_utf8(output.stdout)?;
+        let status = output.status;
         ensure!(
-            output.status.success(),
-            "{arguments:?} ended with {}: {printed}",
-            output.status
+            status.success(),
+            "{arguments:?} ended with {status}: {printed}"
         );
         Ok(printed)
     }
 
+    /// The same, to be started by the caller.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.programs.join("nightshift"));
+        command
+            .arg("--root")
+            .arg(self.folder.path())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
     /// Sends a signed alert of the generic source.
-    pub(crate) fn send(&self, body: &str) -> Result<()> {
+    pub fn send(&self, body: &str) -> Result<()> {
         let file = self.folder.path().join("body.json");
         fs::write(&file, body)?;
         let file = file.to_str().context("not a path of text")?;
@@ -108,21 +125,10 @@ impl Stack {
     }
 
     /// Waits until no investigation is under way; returns each with its state.
-    pub(crate) fn wait_for_ends(&self) -> Result<Vec<(String, String)>> {
+    pub fn wait_for_ends(&self) -> Result<Vec<(String, String)>> {
         let began = Instant::now();
         loop {
-            let listed = self.program(&["investigations", "list", "--json"])?;
-            let states: Vec<(String, String)> = listed
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-                .flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value]))
-                .filter_map(|item| {
-                    Some((
-                        item["id"].as_str()?.to_owned(),
-                        item["state"].as_str()?.to_owned(),
-                    ))
-                })
-                .collect();
+            let states = self.investigations()?;
             let under_way = |(_, state): &&(String, String)| {
                 ["queued", "claimed", "starting", "working"].contains(&state.as_str())
             };
@@ -134,14 +140,50 @@ impl Stack {
         }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.programs.join("nightshift"));
-        command
-            .arg("--root")
-            .arg(self.folder.path())
-            .args(arguments)
-            .stdin(Stdio::null());
-        command
+    /// Every investigation with its state.
+    pub fn investigations(&self) -> Result<Vec<(String, String)>> {
+        let listed = self.program(&["investigations", "list", "--json"])?;
+        let items = listed
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .flat_map(|value| value.as_array().cloned().unwrap_or_else(|| vec![value]));
+        let state = |item: Value| {
+            let text = |name: &str| item[name].as_str().map(str::to_owned);
+            Some((text("id")?, text("state")?))
+        };
+        Ok(items.filter_map(state).collect())
+    }
+
+    /// What it tells whoever wants to use it.
+    pub fn file(&self) -> Result<Value> {
+        Ok(serde_json::from_str(&fs::read_to_string(
+            self.local().join("stack.json"),
+        )?)?)
+    }
+
+    /// Where it keeps its state and its logs.
+    #[must_use]
+    pub fn local(&self) -> PathBuf {
+        self.folder.path().join(".local")
+    }
+
+    /// The folder of the programs.
+    #[must_use]
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// The processes that it started itself: servers, and instances of functions.
+    #[must_use]
+    pub fn children(&self) -> Vec<Process> {
+        children_of(self.process.id())
+    }
+
+    /// Keeps its folder, for whoever wants to look into it; says where.
+    #[must_use]
+    pub fn keep_folder(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
     }
 
     fn wait_until_up(&mut self) -> Result<()> {
@@ -167,19 +209,17 @@ impl Stack {
         Ok(())
     }
 
-    /// Command lines of living processes that name our folder or run inside its sandboxes, PostgreSQL's excepted:
-    /// it is meant to outlive a kill.
+    /// Command lines of living processes that name our folder, run inside its sandboxes or were started by the
+    /// stack, PostgreSQL's excepted: it is meant to outlive a kill.
     fn processes(&self) -> Vec<String> {
         let folder = self.folder.path().to_string_lossy().into_owned();
-        let read = |entry: fs::DirEntry| {
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            let line = String::from_utf8_lossy(&line).replace('\0', " ");
-            let ours = line.contains(&folder) && !line.contains("postgres");
-            ours.then_some(line)
-        };
-        fs::read_dir("/proc")
-            .map(|entries| entries.flatten().filter_map(read).collect())
-            .unwrap_or_default()
+        let named = processes::all()
+            .into_iter()
+            .filter(|process| process.line.contains(&folder));
+        let mut lines: Vec<String> = named.map(|process| process.line).collect();
+        lines.extend(self.children().into_iter().map(|process| process.line));
+        lines.retain(|line| !line.contains("postgres"));
+        lines
     }
 }
 
@@ -193,12 +233,25 @@ impl Drop for Stack {
     }
 }
 
-fn spawn(programs: &Path, folder: &Path) -> Result<Child> {
+/// The folder of this build's programs: where we lie ourselves, or above.
+fn programs() -> Result<PathBuf> {
+    let me = std::env::current_exe()?;
+    let found = me
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.join("nightshift").is_file());
+    found
+        .map(Path::to_owned)
+        .context("the programs are not built: cargo build --workspace --bins")
+}
+
+fn spawn(programs: &Path, folder: &Path, arguments: &[String]) -> Result<Child> {
     let log = File::create(folder.join("up.log"))?;
     Command::new(programs.join("nightshift"))
         .arg("--root")
         .arg(folder)
-        .args(["up", "--pool", "2"])
+        .arg("up")
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

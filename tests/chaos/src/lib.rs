@@ -1,0 +1,14 @@
+//! Black-box chaos: a stack of functions and queues under load, whose processes are killed, whose database
+//! is cut off and whose machines go away; afterwards every alert must have come to its end all the same.
+//!
+//! The seed decides what is done to it and when. What comes of that depends on the machine, so a run that
+//! fails need not fail again with its seed; the crash explorer is what replays.
+
+mod audit;
+mod faults;
+mod load;
+mod plan;
+mod run;
+
+pub use plan::Fault;
+pub use run::{Chaos, Outcome};
