@@ -9,6 +9,7 @@ use std::{
 };
 
 use mounts::{Found, Version};
+use p256::elliptic_curve::rand_core::{OsRng, RngCore as _};
 
 use crate::limits::Limits;
 
@@ -52,7 +53,12 @@ impl Cgroups {
     }
 
     fn below(found: Found, limits: &Limits) -> Result<Self, CgroupError> {
-        let name = format!("nightshift-agent-{}", std::process::id());
+        // Sandboxes that share a hierarchy may have the same process ids.
+        let name = format!(
+            "nightshift-agent-{}-{:08x}",
+            std::process::id(),
+            OsRng.next_u32()
+        );
         let mut made = Self {
             version: found.version,
             groups: Vec::new(),
@@ -62,11 +68,7 @@ impl Cgroups {
         }
         for parent in found.directories {
             let group = parent.join(&name);
-            match fs::create_dir(&group) {
-                // Of a supervisor that had our number before and was killed.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => other.map_err(refused(&group))?,
-            }
+            fs::create_dir(&group).map_err(refused(&group))?;
             made.groups.push(group);
         }
         made.bound(limits)?;

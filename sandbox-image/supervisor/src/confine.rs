@@ -13,7 +13,7 @@ use rustix::{
 
 use crate::{logging::causes, steps::Step};
 
-/// AF_VSOCK: how a guest talks to the host of its virtual machine, past every network namespace.
+/// `AF_VSOCK`: how a guest talks to the host of its virtual machine, past every network namespace.
 const VSOCK: AddressFamily = AddressFamily::from_raw(40);
 
 /// Tries the confinement on a thread of its own that ends with it, and asks the kernel whether it holds.

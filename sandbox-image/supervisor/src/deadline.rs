@@ -51,7 +51,6 @@ impl Deadline {
                     thread::sleep(left.min(LOOK_EVERY));
                 }
                 tracing::error!("The machine's own deadline is over and nothing else ended it");
-                #[expect(clippy::exit, reason = "the ordinary ways out did not work")]
                 std::process::exit(EXIT_CODE);
             })?;
         Ok(())

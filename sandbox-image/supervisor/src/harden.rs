@@ -21,7 +21,7 @@ const NOTHING: Rlimit = Rlimit {
     maximum: Some(0),
 };
 
-/// Takes the steps that cannot wait, the first of all. What did not work shows in [`holds`], which asks the
+/// Takes the steps that cannot wait, the first of all. What did not work shows in the functions below, which ask the
 /// kernel instead of trusting what was requested.
 pub fn harden(leave_out: &Steps) {
     if !leave_out.has(Step::NonDumpable) {
@@ -32,30 +32,34 @@ pub fn harden(leave_out: &Steps) {
     }
 }
 
-/// Asks whether one of this process's own steps holds, and takes it where that could wait until now.
+/// Asks the kernel whether nobody may look into this process.
 ///
 /// # Errors
-/// Why it does not.
-pub fn holds(step: Step) -> Result<String, String> {
-    match step {
-        Step::NonDumpable => match dumpable_behavior() {
-            Ok(DumpableBehavior::NotDumpable) => Ok("set".to_owned()),
-            other => Err(format!("the kernel says {other:?}")),
-        },
-        Step::NoCoreDumps => match getrlimit(Resource::Core).current {
-            Some(0) => Ok("set".to_owned()),
-            other => Err(format!("the limit is {other:?}")),
-        },
-        Step::NoSwap => no_swap(),
-        other => Err(format!(
-            "{} is no step of this process's own",
-            other.as_str()
-        )),
+/// What it says instead.
+pub fn non_dumpable() -> Result<String, String> {
+    match dumpable_behavior() {
+        Ok(DumpableBehavior::NotDumpable) => Ok("set".to_owned()),
+        other => Err(format!("the kernel says {other:?}")),
     }
 }
 
-/// Pages are locked as they are touched. Where the kernel does not let us, there must be no swap at all.
-fn no_swap() -> Result<String, String> {
+/// Asks the kernel whether a crash writes nothing.
+///
+/// # Errors
+/// What it would write.
+pub fn no_core_dumps() -> Result<String, String> {
+    match getrlimit(Resource::Core).current {
+        Some(0) => Ok("set".to_owned()),
+        other => Err(format!("the limit is {other:?}")),
+    }
+}
+
+/// Keeps this process out of the swap. Pages are locked as they are touched; where the kernel does not let us,
+/// there must be no swap at all.
+///
+/// # Errors
+/// Why it may be swapped.
+pub fn no_swap() -> Result<String, String> {
     let unlimited = getrlimit(Resource::Memlock).current.is_none();
     // With a limit, memory would run out at some later allocation.
     if unlimited || setrlimit(Resource::Memlock, UNLIMITED).is_ok() {
@@ -82,9 +86,9 @@ mod tests {
     fn a_step_that_was_left_out_does_not_hold() {
         set_dumpable_behavior(DumpableBehavior::Dumpable).unwrap();
         harden(&Steps::parse("non-dumpable").unwrap());
-        holds(Step::NonDumpable).unwrap_err();
+        non_dumpable().unwrap_err();
         harden(&Steps::NONE);
-        holds(Step::NonDumpable).unwrap();
-        holds(Step::NoCoreDumps).unwrap();
+        non_dumpable().unwrap();
+        no_core_dumps().unwrap();
     }
 }

@@ -58,7 +58,9 @@ impl Hardening {
                 Outcome::LeftOut
             } else {
                 let had = match step {
-                    Step::NonDumpable | Step::NoCoreDumps | Step::NoSwap => harden::holds(step),
+                    Step::NonDumpable => harden::non_dumpable(),
+                    Step::NoCoreDumps => harden::no_core_dumps(),
+                    Step::NoSwap => harden::no_swap(),
                     Step::Users => match config.uids {
                         Uids::Range => Ok("1001 and 1002".to_owned()),
                         Uids::Single => Err("one user for all".to_owned()),

@@ -32,18 +32,18 @@ impl Usage {
         for directory in directories {
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             if let Ok(open) = openat(CWD, directory, flags, Mode::empty()) {
-                let _ = usage.walk(open, 0, most);
+                let _ = usage.walk(&open, 0, most);
             }
         }
         usage
     }
 
-    fn walk(&mut self, directory: OwnedFd, depth: u32, most: u64) -> io::Result<()> {
+    fn walk(&mut self, directory: &OwnedFd, depth: u32, most: u64) -> io::Result<()> {
         self.depth = self.depth.max(depth);
         if depth > MOST_DEPTH {
             return Ok(());
         }
-        let names: Vec<CString> = Dir::read_from(&directory)?
+        let names: Vec<CString> = Dir::read_from(directory)?
             .filter_map(|entry| Some(entry.ok()?.file_name().to_owned()))
             .filter(|name| !matches!(name.to_bytes(), b"." | b".."))
             .take(usize::try_from(most.saturating_sub(self.files)).unwrap_or(usize::MAX) + 1)
@@ -53,15 +53,15 @@ impl Usage {
                 break;
             }
             // What goes away while we look takes nothing.
-            let Ok(stat) = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) else {
+            let Ok(stat) = statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) else {
                 continue;
             };
             self.files += 1;
             self.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                if let Ok(below) = openat(&directory, &name, flags, Mode::empty()) {
-                    let _ = self.walk(below, depth + 1, most);
+                if let Ok(below) = openat(directory, &name, flags, Mode::empty()) {
+                    let _ = self.walk(&below, depth + 1, most);
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! Commands that take all they can get, with the step that stops them and without it. None of them could take
 //! more than this machine has: what they try for is a little above what they may have.
 
+use std::fs;
+
 use nightshift_supervisor::shell::{ShellAnswer, TookTooMuch};
 
 use crate::{
-    probe::shell,
+    probe::{Action, shell},
     shelling::answer,
-    world::{World, has_uids},
+    world::{World, end_of, has_uids},
 };
 
 const FORK: &str = "python3 -c '
@@ -41,10 +43,16 @@ for step in range(30):
     time.sleep(0.05)
 print(\"WON\")'";
 
-/// Runs commands one after the other where the agent may have 64 MiB of memory and 16 MiB of disk.
 async fn run(without: &str, commands: &[(&str, u64)]) -> Vec<ShellAnswer> {
-    let actions: Vec<_> = commands.iter().map(|(text, ms)| shell(text, *ms)).collect();
-    let mut world = World::claimed(&actions);
+    run_in(World::claimed(&actions(commands)), without).await
+}
+
+fn actions(commands: &[(&str, u64)]) -> Vec<Action> {
+    commands.iter().map(|(text, ms)| shell(text, *ms)).collect()
+}
+
+/// Runs commands one after the other where the agent may have 64 MiB of memory and 16 MiB of disk.
+async fn run_in(mut world: World, without: &str) -> Vec<ShellAnswer> {
     world.without = without.to_owned();
     world.told = vec![
         ("NIGHTSHIFT_AGENT_MEMORY_MB", "64".to_owned()),
@@ -72,7 +80,8 @@ async fn processes_are_bounded_by_each_of_two_steps() {
     ] {
         // The watch would stop 700 interpreters for their memory.
         let without = format!("{without},usage-watch");
-        let answers = run(&without, &[(FORK, 20_000), ("echo on", 9_000)]).await;
+        let world = World::alone(&actions(&[(FORK, 20_000), ("echo on", 9_000)]));
+        let answers = run_in(world, &without).await;
         let made: u32 = answers[0].stdout.trim().parse().unwrap_or(0);
         assert_eq!(made < 520, bounded, "without {without}: {:?}", answers[0]);
         assert_eq!(answers[1].stdout, "on\n", "without {without}");
@@ -85,18 +94,27 @@ async fn a_fork_bomb_leaves_the_supervisor_alive_and_nothing_behind() {
         return;
     }
     for without in ["", "cgroups"] {
-        let bomb = "b() { b | b & }; b; sleep 60";
-        let count = "ps -e -o uid= | grep -c '^ *1002$'";
-        let answers = run(without, &[(bomb, 1_500), (count, 9_000)]).await;
-        assert!(
-            answers[0].timed_out
-                || answers[0].took_too_much.is_some()
-                || answers[0].exit_code.is_some(),
-            "{answers:?}"
-        );
-        let left: u32 = answers[1].stdout.trim().parse().unwrap();
-        // `bash`, `ps` and `grep`.
-        assert!(left <= 4, "{answers:?}");
+        let mut bombed = actions(&[("b() { b | b & }; b; sleep 60", 1_500), ("echo on", 9_000)]);
+        bombed.push(Action::WaitFor("counted".to_owned()));
+        let mut world = World::alone(&bombed);
+        world.without = without.to_owned();
+        let mut child = world.start();
+        world.until_done(2).await;
+        let work = world.path("data/work");
+        let left = fs::read_dir("/proc").unwrap().filter(|process| {
+            let cwd = process.as_ref().map(|process| process.path().join("cwd"));
+            fs::read_link(cwd.unwrap()).is_ok_and(|cwd| cwd == work)
+        });
+        assert_eq!(left.count(), 0, "without `{without}`");
+        let answers: Vec<_> = world
+            .results()
+            .iter()
+            .map(|result| answer(result))
+            .collect();
+        assert_ne!(answers[0].exit_code, Some(0), "{:?}", answers[0]);
+        assert_eq!(answers[1].stdout, "on\n", "{answers:?}");
+        world.release("counted");
+        assert_eq!(end_of(&mut child).await, Some(0), "{}", world.log());
     }
 }
 

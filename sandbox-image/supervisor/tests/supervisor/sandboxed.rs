@@ -49,9 +49,11 @@ fn build(world: &World) -> (String, PathBuf) {
     (reference, directory)
 }
 
-fn sandbox(world: &World, rootfs: &Path, uids: &str) -> tokio::process::Command {
+fn sandbox(world: &World, rootfs: &Path, uids: &str, accepted: &str) -> tokio::process::Command {
     fs::create_dir_all(world.path("fly")).unwrap();
-    fs::rename(world.path("identity.sock"), world.path("fly/api")).unwrap();
+    if !world.path("fly/api").exists() {
+        fs::rename(world.path("identity.sock"), world.path("fly/api")).unwrap();
+    }
     let mut bwrap = tokio::process::Command::new("bwrap");
     bwrap.args([
         "--unshare-pid",
@@ -95,6 +97,7 @@ fn sandbox(world: &World, rootfs: &Path, uids: &str) -> tokio::process::Command 
     bwrap.args(["--setenv", "NIGHTSHIFT_SESSION", "http://session.test"]);
     bwrap.args(["--setenv", "NIGHTSHIFT_GATEWAY_SOCKET", "/run/gateway.sock"]);
     bwrap.args(["--setenv", "NIGHTSHIFT_UIDS", uids]);
+    bwrap.args(["--setenv", "NIGHTSHIFT_ACCEPTED_RISKS", accepted]);
     bwrap.args(["--", "/opt/nightshift/bin/supervisor"]);
     let log = fs::File::create(world.path("log")).unwrap();
     bwrap.stdin(Stdio::null()).stderr(log).kill_on_drop(true);
@@ -149,7 +152,18 @@ async fn in_a_sandbox_it_checks_itself_and_runs_an_investigation() {
     } {
         let world = World::new();
         let (_, image) = build(&world);
-        let mut command = sandbox(&world, &image.join("rootfs"), uids);
+        // No control groups are mounted in it, and in one for an ordinary user there is but one user.
+        let (missing, accepted) = if *uids == "single" {
+            ("`users` cannot be had", "cgroups,users")
+        } else {
+            ("`cgroups` cannot be had", "cgroups")
+        };
+        let rootfs = image.join("rootfs");
+        let mut refused = sandbox(&world, &rootfs, uids, "").spawn().unwrap();
+        assert_eq!(end_of(&mut refused).await, Some(77), "{}", world.log());
+        assert!(world.log().contains(missing), "{uids}: {}", world.log());
+
+        let mut command = sandbox(&world, &rootfs, uids, accepted);
         let mut checked = command.spawn().unwrap();
         assert_eq!(
             end_of(&mut checked).await,

@@ -177,12 +177,14 @@ async fn nobody_but_the_harness_is_answered_on_its_socket() {
     let wait = Action::WaitFor("tried".to_owned());
     let connect = |world: &World| {
         format!(
-            "NIGHTSHIFT_PROBE=connect:{} {} probe::play --exact; cat connected",
+            "NIGHTSHIFT_PROBE=connect:{} ./probe probe::play --exact >/dev/null && cat connected",
             world.agent_socket().display(),
-            world.path("probe").display(),
         )
     };
     let world = World::claimed(&[]);
+    let work = world.path("data/work");
+    fs::create_dir(&work).unwrap();
+    fs::copy(world.path("probe"), work.join("probe")).unwrap();
     let actions = [
         post("llm.test", "mine"),
         wait,
@@ -199,7 +201,11 @@ async fn nobody_but_the_harness_is_answered_on_its_socket() {
         // The harness's own user, but another process.
         let mut other = tokio::process::Command::new(env!("CARGO_BIN_EXE_supervisor"));
         other
-            .args(["exec-as", "--id", "1001", "--processes", "4096", "--"])
+            .args(["exec-as", "--id", "1001", "--processes", "4096"])
+            .args(["--address", "8589934592", "--file", "1048576"])
+            .arg("--write")
+            .arg(world.directory.path())
+            .arg("--")
             .args([
                 world.path("probe").to_str().unwrap(),
                 "probe::play",

@@ -33,12 +33,49 @@ pub(crate) struct World {
     pub(crate) told: Vec<(&'static str, String)>,
     pub(crate) directory: TempDir,
     serving: Vec<JoinHandle<()>>,
+    _turn: fs::File,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.serving.iter().for_each(JoinHandle::abort);
+        forget_groups();
     }
+}
+
+/// Removes control groups of supervisors that were killed, which here nobody else does.
+fn forget_groups() {
+    for hierarchy in fs::read_dir("/sys/fs/cgroup")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        for group in fs::read_dir(hierarchy.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let name = group.file_name().to_string_lossy().into_owned();
+            let pid = name
+                .strip_prefix("nightshift-agent-")
+                .and_then(|name| name.split('-').next());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                let _ = fs::remove_dir(group.path());
+            }
+        }
+    }
+}
+
+/// The agents of all tests have one user, and its processes are counted together. So whoever makes very many
+/// has the machine alone.
+fn turn(alone: bool) -> fs::File {
+    let file = fs::File::create(Path::new(env!("CARGO_TARGET_TMPDIR")).join("turn")).unwrap();
+    if alone {
+        file.lock().unwrap();
+    } else {
+        file.lock_shared().unwrap();
+    }
+    file
 }
 
 /// An ordinary user gives neither users nor control groups; root gives both here, and then both are taken.
@@ -51,6 +88,10 @@ pub(crate) fn has_uids() -> bool {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::after(turn(false))
+    }
+
+    fn after(turn: fs::File) -> Self {
         let directory = TempDir::new().unwrap();
         // Every user must be able to pass through to what is his.
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
@@ -77,7 +118,15 @@ impl World {
             told: Vec::new(),
             directory,
             serving,
+            _turn: turn,
         }
+    }
+
+    /// One whose agent makes more processes than others can spare.
+    pub(crate) fn alone(actions: &[Action]) -> Self {
+        let world = Self::after(turn(true));
+        world.platform.lock().unwrap().brief = Some(brief(actions));
+        world
     }
 
     /// A machine whose investigation is to do these things.
