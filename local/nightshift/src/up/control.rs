@@ -80,9 +80,12 @@ pub(super) fn platform(store: Store, ports: &Ports, secrets: &StackSecrets) -> R
 /// What every sandbox is told.
 pub(super) fn machine_env() -> BTreeMap<String, String> {
     let session = format!("http://{}", public_host("session"));
+    let agent_memory = AGENT_MEMORY_MB.to_string();
     let told = [
         ("NIGHTSHIFT_SESSION", session.as_str()),
         ("NIGHTSHIFT_GATEWAY_SOCKET", "/run/gateway.sock"),
+        ("NIGHTSHIFT_ACCEPTED_RISKS", ACCEPTED_RISKS),
+        ("NIGHTSHIFT_AGENT_MEMORY_MB", agent_memory.as_str()),
     ];
     told.map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into()
