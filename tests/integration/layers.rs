@@ -1,6 +1,7 @@
 //! Who may use whom, which licences come in, and one TLS provider: told by `cargo metadata`, so it
 //! holds without any extra tool. `deny.toml` says the same to those who have cargo-deny.
 
+mod deny;
 mod licence;
 mod metadata;
 
@@ -198,4 +199,21 @@ fn what_a_neighbour_brings_along_counts_as_linked() {
     let found = violations(&workspace);
     let line = "nightshift-harness must not link nightshift-store";
     assert!(found.iter().any(|found| found == line), "{found:?}");
+}
+
+#[test]
+fn the_file_for_cargo_deny_names_exactly_who_uses_what() {
+    let workspace = Workspace::read();
+    let mut wrong = Vec::new();
+    let wrappers = deny::wrappers();
+    assert!(wrappers.len() > 10, "deny.toml was not read");
+    for (name, allowed) in wrappers {
+        let users = workspace.users_of(&name);
+        if users != allowed {
+            wrong.push(format!(
+                "{name}: deny.toml allows {allowed:?}, but {users:?} use it"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -89,6 +89,21 @@ impl Workspace {
             .collect()
     }
 
+    /// Which of ours name a package as a dependency, of theirs or of their tests.
+    pub(super) fn users_of(&self, name: &str) -> BTreeSet<String> {
+        let named = |package: &&Package| {
+            let mut all = package
+                .dependencies
+                .iter()
+                .chain(&package.test_dependencies);
+            package.name != name && all.any(|used| used == name)
+        };
+        self.ours()
+            .filter(named)
+            .map(|user| user.name.clone())
+            .collect()
+    }
+
     /// The names of everything that is linked into a package, however far away.
     pub(super) fn linked_into(&self, package: &Package) -> BTreeSet<&str> {
         let (mut seen, mut open) = (BTreeSet::new(), vec![package.id.as_str()]);
