@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{claims, figures::Output};
+use crate::{alerts, claims, figures::Output};
 
 /// Measures the platform. Every figure is explained in docs/benchmarks.md.
 #[derive(Debug, Parser)]
@@ -22,6 +22,19 @@ pub(crate) struct Cli {
 enum Bench {
     /// Matches and grants per second, from an empty history to a long one.
     Claims(Claims),
+    /// Alerts answered, at a usual rate and far above it.
+    Alerts(Alerts),
+}
+
+/// What `alerts` measures.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Alerts {
+    /// JSON as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Seconds of every load [default: 30 at 100/s, 20 at 1,000/s].
+    #[arg(long)]
+    pub(crate) seconds: Option<u64>,
 }
 
 /// What `claims` measures.
@@ -54,6 +67,10 @@ impl Cli {
             Bench::Claims(wanted) => {
                 let output = Output::new(wanted.json);
                 claims::run(&local, &wanted, &output).await
+            }
+            Bench::Alerts(wanted) => {
+                let output = Output::new(wanted.json);
+                alerts::run(&local, &wanted, &output).await
             }
         }
     }

@@ -72,16 +72,44 @@ where
     })
 }
 
+/// What arrivals led to.
+#[derive(Debug, Clone)]
+pub(crate) struct Answers<T> {
+    /// What became of each, and how long it took from its intended moment, in milliseconds.
+    pub(crate) each: Vec<(T, f64)>,
+    /// Those that ended within the measured time, a second.
+    pub(crate) per_second: f64,
+}
+
+impl<T> Answers<T> {
+    /// The figures, whatever became of each.
+    pub(crate) fn measured(&self) -> Measured {
+        Measured {
+            latencies: Latencies(self.each.iter().map(|(_, ms)| *ms).collect()),
+            per_second: self.per_second,
+            all: self.each.len(),
+        }
+    }
+}
+
 /// Begins `rate` a second at random moments (Poisson), whatever became of those before: a slow answer does
-/// not spare the system the next question. Latencies count from the intended moment.
-pub(crate) async fn open<F, R>(rate: f64, during: Duration, seed: u64, one: F) -> Result<Measured>
+/// not spare the system the next question. Latencies count from the intended moment. What was meant to
+/// begin before `warm_up` is over does not count.
+pub(crate) async fn open<T, F, R>(
+    rate: f64,
+    warm_up: Duration,
+    during: Duration,
+    seed: u64,
+    one: F,
+) -> Result<Answers<T>>
 where
+    T: Send + 'static,
     F: Fn() -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Result<()>> + Send,
+    R: Future<Output = Result<T>> + Send,
 {
     let mut random = SmallRng::seed_from_u64(seed);
     let began = Instant::now();
-    let until = began + during;
+    let (from, until) = (began + warm_up, began + warm_up + during);
     let in_time = Arc::new(AtomicUsize::new(0));
     let mut asked = JoinSet::new();
     let mut at = began;
@@ -95,21 +123,21 @@ where
         tokio::time::sleep_until(at.into()).await;
         let (one, intended, in_time) = (one.clone(), at, Arc::clone(&in_time));
         asked.spawn(async move {
-            one().await?;
+            let answer = one().await?;
             let ended = Instant::now();
-            if ended < until {
+            if ended >= from && ended < until {
                 in_time.fetch_add(1, Ordering::Relaxed);
             }
-            Ok::<_, anyhow::Error>(millis(ended - intended))
+            let counts = intended >= from;
+            Ok::<_, anyhow::Error>(counts.then(|| (answer, millis(ended - intended))))
         });
     }
-    let mut all = Vec::new();
+    let mut each = Vec::new();
     while let Some(found) = asked.join_next().await {
-        all.push(found??);
+        each.extend(found??);
     }
-    Ok(Measured {
+    Ok(Answers {
+        each,
         per_second: per_second(in_time.load(Ordering::Relaxed), during),
-        all: all.len(),
-        latencies: Latencies(all),
     })
 }

@@ -8,6 +8,7 @@ mod load;
 mod seed;
 mod usage;
 
+mod alerts;
 mod claims;
 
 use std::process::ExitCode;

@@ -1,12 +1,15 @@
 //! Enqueue to grant with a fixed number in flight.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use anyhow::Result;
 use nightshift_terminal::Table;
 use serde_json::{Value, json};
 
-use super::{Bench, flow::Flow};
+use super::{
+    Bench, WARM_UP,
+    flow::{Flow, Options},
+};
 use crate::{
     figures::{rate, round},
     load::{self, Measured},
@@ -14,7 +17,6 @@ use crate::{
 };
 
 const IN_FLIGHT: [usize; 3] = [1, 50, 500];
-const WARM_UP: Duration = Duration::from_secs(2);
 /// More grants a second than this are not expected; cases are prepared for so many.
 const MOST_PER_SECOND: u64 = 6_000;
 
@@ -32,7 +34,7 @@ pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
     ]);
     let mut found = Vec::new();
     for in_flight in IN_FLIGHT {
-        let (measured, used) = one(bench, in_flight, 64).await?;
+        let (measured, used) = one(bench, in_flight, |_| {}).await?;
         let grants = measured.all;
         let [p50, p90, p99, max] = measured.latencies.cells();
         table.row(&[
@@ -56,21 +58,22 @@ pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
     Ok(Value::Array(found))
 }
 
-/// Measures one number in flight with batches of at most `batch`.
+/// Measures one number in flight on a platform with these options.
 pub(super) async fn one(
     bench: &Bench<'_>,
     in_flight: usize,
-    batch: i64,
+    change: impl FnOnce(&mut Options),
 ) -> Result<(Measured, Usage)> {
     let seconds = (bench.measured + WARM_UP).as_secs() + 1;
     let most = if in_flight == 1 { 400 } else { MOST_PER_SECOND };
-    let enough = usize::try_from(most * seconds)?;
-    let flow = Flow::start(bench, batch, enough).await?;
+    let mut options = Options::plain(bench, usize::try_from(most * seconds)?);
+    change(&mut options);
+    let flow = Flow::start(bench, &options).await?;
     let before = Usage::now(&bench.database.admin).await?;
     let asked = Arc::clone(&flow);
     let measured = load::closed(in_flight, WARM_UP, bench.measured, move || {
         let flow = Arc::clone(&asked);
-        async move { flow.one().await }
+        async move { flow.one(0).await }
     })
     .await;
     let used = before.since(&bench.database.admin).await?;

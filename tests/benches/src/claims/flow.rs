@@ -7,6 +7,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -23,29 +24,67 @@ use nightshift_protocol::Step;
 use nightshift_store::{CHANNEL_EVENTS, CHANNEL_OUTBOX, LeasedStep, Settlement, Store};
 use sqlx::PgPool;
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{oneshot, watch},
     task::JoinHandle,
 };
 use uuid::Uuid;
 
-use super::{Bench, matches::open, provider::Nowhere};
+use super::{Bench, matches::open, provider::Nowhere, supply::Supply};
 use crate::seed::{Case, Cast};
 
-/// Connections of everything that enqueues.
-const INTAKE_CONNECTIONS: u32 = 16;
+/// Connections of everything that enqueues. Each function has two of its own in production; a commit waits
+/// milliseconds for the disk, so that few of them would be the limit, not the database.
+const INTAKE_CONNECTIONS: u32 = 48;
 /// Connections of relay and coordinator.
 const ENGINE_CONNECTIONS: u32 = 6;
+/// Connections that signal, apart from those: a signal must not queue behind the work that it is about.
+const SIGNAL_CONNECTIONS: u32 = 2;
+/// Connections of refill and provisioning, where they run.
+const SUPPLY_CONNECTIONS: u32 = 8;
 /// Sandboxes that are kept ready at the least, so that the stock is never empty.
 const STOCK: usize = 4_000;
 /// How often ended investigations are put away and the stock is filled.
 const TIDY_EVERY: Duration = Duration::from_millis(100);
 
+/// What runs while grants are measured.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// Grants in one transaction, at most.
+    pub(super) batch: i64,
+    /// Who signals: we after the commit, or a trigger inside every transaction that writes a step.
+    pub(super) notify: Notify,
+    /// How ready sandboxes come.
+    pub(super) stock: Stock,
+    /// Groups of tenants, by place, and how many cases each needs.
+    pub(super) groups: Vec<(Range<usize>, usize)>,
+}
+
+/// Who signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notify {
+    AfterCommit,
+    InTransaction,
+}
+
+/// How ready sandboxes come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stock {
+    /// There is always one.
+    Plenty,
+    /// At this rate, so that tickets wait.
+    PerSecond(usize),
+    /// There is always one, and refill and provisioning make more all the time.
+    Refilled,
+}
+
 /// Everything that runs while grants are measured.
 pub(super) struct Flow {
     intake: Store,
+    signals: Store,
     pool: PoolId,
+    notify: Notify,
     desk: Arc<Desk>,
-    cases: Mutex<Vec<Case>>,
+    cases: Vec<Mutex<Vec<Case>>>,
     stop: watch::Sender<bool>,
     running: Vec<JoinHandle<Result<()>>>,
 }
@@ -55,16 +94,34 @@ pub(super) struct Flow {
 struct Desk {
     waiting: Mutex<HashMap<InvestigationId, oneshot::Sender<()>>>,
     seen: Mutex<Vec<Uuid>>,
-    wake: Notify,
+    wake: tokio::sync::Notify,
+}
+
+impl Options {
+    /// The platform as it is, with cases for `enough` grants of all tenants.
+    pub(super) fn plain(bench: &Bench<'_>, enough: usize) -> Self {
+        Self {
+            batch: Settings::default().grant_batch,
+            notify: Notify::AfterCommit,
+            stock: Stock::Plenty,
+            groups: vec![(0..bench.cast.tenants.len(), enough)],
+        }
+    }
 }
 
 impl Flow {
-    /// Starts relay, coordinator and housekeeping, with cases for `enough` grants.
-    pub(super) async fn start(bench: &Bench<'_>, batch: i64, enough: usize) -> Result<Arc<Self>> {
+    /// Starts relay, coordinator and housekeeping.
+    pub(super) async fn start(bench: &Bench<'_>, options: &Options) -> Result<Arc<Self>> {
         let admin = &bench.database.admin;
-        let everyone = 0..bench.cast.tenants.len();
-        let cases = bench.cast.cases(admin, enough, everyone).await?;
-        bench.cast.stock(admin, STOCK).await?;
+        let mut cases = Vec::new();
+        for (tenants, enough) in &options.groups {
+            let some = bench.cast.cases(admin, *enough, tenants.clone()).await?;
+            cases.push(Mutex::new(some));
+        }
+        if !matches!(options.stock, Stock::PerSecond(_)) {
+            bench.cast.stock(admin, STOCK).await?;
+        }
+        notify_by_trigger(admin, options.notify == Notify::InTransaction).await?;
         crate::seed::settle(admin).await?;
         let platform = Platform {
             store: bench.database.store(ENGINE_CONNECTIONS).await?,
@@ -72,46 +129,59 @@ impl Flow {
             provider: Arc::new(Nowhere),
             courier: Arc::new(Nowhere),
             settings: Arc::new(Settings {
-                grant_batch: batch,
+                grant_batch: options.batch,
                 ..Settings::default()
             }),
         };
         let (stop, stopped) = watch::channel(false);
         let desk = Arc::new(Desk::default());
         let pool = bench.cast.pool;
-        let running = vec![
-            tokio::spawn(relay_steps(
-                platform.clone(),
-                Arc::clone(&desk),
-                stopped.clone(),
-            )),
+        let mut running = Vec::new();
+        let supply = match options.stock {
+            Stock::Refilled => {
+                let store = bench.database.store(SUPPLY_CONNECTIONS).await?;
+                let (supply, runs) = Supply::start(&platform, store, pool, &stopped).await?;
+                running.push(runs);
+                Some(supply)
+            }
+            Stock::Plenty | Stock::PerSecond(_) => None,
+        };
+        let queue = Queue {
+            desk: Arc::clone(&desk),
+            supply,
+        };
+        let tidy = Tidy {
+            admin: admin.clone(),
+            cast: bench.cast.clone(),
+            desk: Arc::clone(&desk),
+            stock: options.stock,
+        };
+        running.extend([
+            tokio::spawn(relay_steps(platform.clone(), queue, stopped.clone())),
             tokio::spawn(coordinate(
                 platform,
                 pool,
                 Arc::clone(&desk),
                 stopped.clone(),
             )),
-            tokio::spawn(tidy(
-                admin.clone(),
-                bench.cast.clone(),
-                Arc::clone(&desk),
-                stopped,
-            )),
-        ];
+            tokio::spawn(tidy.run(stopped)),
+        ]);
         Ok(Arc::new(Self {
             intake: bench.database.store(INTAKE_CONNECTIONS).await?,
+            signals: bench.database.store(SIGNAL_CONNECTIONS).await?,
             pool,
+            notify: options.notify,
             desk,
-            cases: Mutex::new(cases),
+            cases,
             stop,
             running,
         }))
     }
 
-    /// Enqueues one case and waits until its grant is seen.
-    pub(super) async fn one(&self) -> Result<()> {
-        let case = self
-            .cases
+    /// Enqueues one case of a group and waits until its grant is seen.
+    pub(super) async fn one(&self, group: usize) -> Result<()> {
+        let cases = self.cases.get(group).context("no such group")?;
+        let case = cases
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()
@@ -133,8 +203,10 @@ impl Flow {
         let wake = Step::ClaimWake { pool: self.pool };
         tx.enqueue(wake, &self.pool.to_string(), now).await?;
         tx.commit().await?;
-        self.intake.signals().send(CHANNEL_OUTBOX);
-        self.intake.signals().send(CHANNEL_EVENTS);
+        if self.notify == Notify::AfterCommit {
+            self.signals.signals().send(CHANNEL_OUTBOX);
+            self.signals.signals().send(CHANNEL_EVENTS);
+        }
         Ok(seen)
     }
 
@@ -146,8 +218,26 @@ impl Flow {
         for one in flow.running {
             one.await??;
         }
+        notify_by_trigger(&bench.database.admin, false).await?;
         super::matches::end_all(bench).await
     }
+}
+
+/// The peer: `notify` inside every transaction that writes a step.
+async fn notify_by_trigger(admin: &PgPool, wanted: bool) -> Result<()> {
+    let mut statements = vec!["drop function if exists notify_of_steps cascade"];
+    if wanted {
+        statements.extend([
+            "create function notify_of_steps() returns trigger language plpgsql as
+             $$ begin perform pg_notify('nightshift_outbox', ''); return null; end $$",
+            "create trigger notify_of_steps after insert on outbox
+             for each statement execute function notify_of_steps()",
+        ]);
+    }
+    for statement in statements {
+        sqlx::query(statement).execute(admin).await?;
+    }
+    Ok(())
 }
 
 impl Desk {
@@ -168,7 +258,10 @@ impl Desk {
 }
 
 /// Takes steps as a queue does.
-struct Queue(Arc<Desk>);
+struct Queue {
+    desk: Arc<Desk>,
+    supply: Option<Supply>,
+}
 
 impl Carrier for Queue {
     fn batches(&self, leased: Vec<LeasedStep>) -> Vec<Vec<LeasedStep>> {
@@ -183,9 +276,14 @@ impl Carrier for Queue {
         Box::pin(async move {
             for leased in batch {
                 match steps::read(&leased.payload).map(|envelope| envelope.step) {
-                    Ok(Step::ClaimWake { .. }) => self.0.wake.notify_one(),
-                    Ok(Step::Dispatch { investigation, .. }) => self.0.tell(investigation),
-                    Ok(_) | Err(_) => {}
+                    Ok(Step::ClaimWake { .. }) => self.desk.wake.notify_one(),
+                    Ok(Step::Dispatch { investigation, .. }) => self.desk.tell(investigation),
+                    Ok(step) => {
+                        if let Some(supply) = &self.supply {
+                            supply.take(step);
+                        }
+                    }
+                    Err(_) => {}
                 }
             }
             vec![Settlement::Done; batch.len()]
@@ -193,12 +291,8 @@ impl Carrier for Queue {
     }
 }
 
-async fn relay_steps(
-    platform: Platform,
-    desk: Arc<Desk>,
-    stop: watch::Receiver<bool>,
-) -> Result<()> {
-    relay::run(platform, Arc::new(Queue(desk)), stop).await;
+async fn relay_steps(platform: Platform, queue: Queue, stop: watch::Receiver<bool>) -> Result<()> {
+    relay::run(platform, Arc::new(queue), stop).await;
     Ok(())
 }
 
@@ -218,35 +312,43 @@ async fn coordinate(
 }
 
 /// Ends what was granted and fills the stock, in bulk; what it costs is part of every figure.
-async fn tidy(
+struct Tidy {
     admin: PgPool,
     cast: Cast,
     desk: Arc<Desk>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<()> {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(TIDY_EVERY) => {}
-            _ = stop.changed() => return Ok(()),
+    stock: Stock,
+}
+
+impl Tidy {
+    async fn run(self, mut stop: watch::Receiver<bool>) -> Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TIDY_EVERY) => {}
+                _ = stop.changed() => return Ok(()),
+            }
+            let seen = &self.desk.seen;
+            let ended = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+            let more = match self.stock {
+                Stock::Plenty | Stock::Refilled => ended.len(),
+                Stock::PerSecond(rate) => rate / 10,
+            };
+            if more > 0 {
+                self.cast.stock(&self.admin, more).await?;
+                self.desk.wake.notify_one();
+            }
+            if !ended.is_empty() {
+                sqlx::query(END).bind(&ended).execute(&self.admin).await?;
+            }
         }
-        let ended = std::mem::take(&mut *desk.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        if ended.is_empty() {
-            continue;
-        }
-        cast.stock(&admin, ended.len()).await?;
-        sqlx::query(
-            "with gone as (
-                 update sandboxes
-                    set state = 'gone', reason = 'measured', deadline_at = null
-                  where state = 'claimed' and investigation_id = any($1)
-             )
-             update investigations
-                set state = 'concluded', sandbox_id = null, epoch = null, deadline_at = null,
-                    ended_at = now()
-              where id = any($1)",
-        )
-        .bind(&ended)
-        .execute(&admin)
-        .await?;
     }
 }
+
+const END: &str = "with gone as (
+                       update sandboxes
+                          set state = 'gone', reason = 'measured', deadline_at = null
+                        where state = 'claimed' and investigation_id = any($1)
+                   )
+                   update investigations
+                      set state = 'concluded', sandbox_id = null, epoch = null, deadline_at = null,
+                          ended_at = now()
+                    where id = any($1)";
