@@ -8,8 +8,8 @@ use std::{ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, 
 use rustix::{
     io::Errno,
     process::{
-        Gid, Resource, Rlimit, Signal, Uid, getegid, geteuid, getgid, getgroups, getuid,
-        set_parent_process_death_signal, setrlimit, setsid,
+        Gid, Pid, Resource, Rlimit, Signal, Uid, getegid, geteuid, getgid, getgroups, getppid,
+        getuid, set_parent_process_death_signal, setrlimit, setsid,
     },
     thread::{
         CapabilitySet, CapabilitySets, SecureComputingMode, capabilities,
@@ -49,6 +49,8 @@ pub struct Become {
     pub rules: Rules,
     /// Control groups to join.
     pub groups: Vec<PathBuf>,
+    /// The process that starts it. Where that has ended already, there is nobody left to end this.
+    pub parent: Option<i32>,
     /// Steps to leave out: those that cannot be had here and were accepted.
     pub leave_out: Steps,
     /// The program and its arguments.
@@ -61,7 +63,7 @@ pub enum BecomeError {
     /// The command line is not ours.
     #[error(
         "usage: supervisor exec-as [--id N] --processes N --address N --file N [--read PATH]… [--write PATH]… \
-         [--group PATH]… [--leave-out STEPS] -- PROGRAM [ARGUMENT…]"
+         [--group PATH]… [--parent PID] [--leave-out STEPS] -- PROGRAM [ARGUMENT…]"
     )]
     Usage,
     /// A privilege could not be given up.
@@ -81,6 +83,9 @@ pub enum BecomeError {
     /// Its system calls could not be confined.
     #[error("could not confine its system calls")]
     Seccomp(#[from] SeccompError),
+    /// Whoever started it has ended meanwhile.
+    #[error("the supervisor is gone")]
+    Orphaned,
     /// The kernel says that something is still there.
     #[error("{0} is still there")]
     Remains(&'static str),
@@ -110,6 +115,9 @@ impl Become {
             for path in paths {
                 say(name, path.into());
             }
+        }
+        if let Some(parent) = self.parent {
+            say("--parent", parent.to_string().into());
         }
         if self.leave_out != Steps::NONE {
             say("--leave-out", self.leave_out.to_string().into());
@@ -146,6 +154,9 @@ impl Become {
                 "--read" => become_it.rules.read.push(value.into()),
                 "--write" => become_it.rules.write.push(value.into()),
                 "--group" => become_it.groups.push(value.into()),
+                "--parent" => {
+                    become_it.parent = Some(text()?.parse().map_err(|_| BecomeError::Usage)?);
+                }
                 "--leave-out" => {
                     become_it.leave_out = Steps::parse(text()?).map_err(|_| BecomeError::Usage)?;
                 }
@@ -217,6 +228,12 @@ impl Become {
         // Changing identity clears this, so it comes after that.
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(refused("tie its life to the supervisor's"))?;
+        if self
+            .parent
+            .is_some_and(|parent| Pid::as_raw(getppid()) != parent)
+        {
+            return Err(BecomeError::Orphaned);
+        }
         // After this not even the calls above exist any more.
         if self.takes(Step::Seccomp) {
             seccomp::enter()?;
@@ -359,6 +376,7 @@ mod tests {
                 write: vec!["/data/work".into(), "/tmp".into()],
             },
             groups: vec!["/sys/fs/cgroup/a".into()],
+            parent: Some(7),
             leave_out: Steps::parse("cgroups,landlock").unwrap(),
             command: vec!["/bin/sh".into(), "-c".into(), "-- --id 0".into()],
         };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use nightshift_protocol::Brief;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getpid, kill_process};
 use tokio::{
     io::AsyncWriteExt as _,
     process::{Child, Command},
@@ -58,6 +58,7 @@ impl HarnessProcess {
                 write: vec![home, session, config.tmp.clone()],
             },
             groups: Vec::new(),
+            parent: Some(Pid::as_raw(Some(getpid()))),
             leave_out: hardening.without(),
             command: vec![config.harness.clone().into()],
         };

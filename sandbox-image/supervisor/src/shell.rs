@@ -11,7 +11,7 @@ use std::{
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use rustix::process::Pid;
+use rustix::process::{Pid, getpid};
 use serde::{Deserialize, Serialize};
 use tokio::{process::Command, sync::Mutex};
 
@@ -121,6 +121,7 @@ impl Shell {
                 write: vec![directory.clone(), config.tmp.clone()],
             },
             groups: groups.unwrap_or_default(),
+            parent: Some(Pid::as_raw(Some(getpid()))),
             leave_out: hardening.without(),
             command: Vec::new(),
         };

@@ -110,6 +110,32 @@ async fn a_harness_that_ignores_the_wish_is_ended_after_the_grace() {
 }
 
 #[tokio::test]
+async fn a_program_whose_supervisor_is_gone_already_does_not_start() {
+    let as_child_of = |parent: u32| {
+        let mut late = tokio::process::Command::new(env!("CARGO_BIN_EXE_supervisor"));
+        late.args([
+            "exec-as",
+            "--processes",
+            "4096",
+            "--address",
+            "8589934592",
+            "--file",
+            "1",
+        ])
+        .args([
+            "--parent",
+            &parent.to_string(),
+            "--",
+            "/bin/echo",
+            "started",
+        ]);
+        async move { String::from_utf8(late.output().await.unwrap().stdout).unwrap() }
+    };
+    assert_eq!(as_child_of(std::process::id()).await, "started\n");
+    assert_eq!(as_child_of(1).await, "");
+}
+
+#[tokio::test]
 async fn when_the_supervisor_is_killed_harness_and_shell_die_with_it() {
     let world = World::claimed(&[shell("true", 9_000), shell("exec sleep 5432.1", 60_000)]);
     let directory = world.directory.path().to_str().unwrap();
