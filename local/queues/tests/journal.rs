@@ -1,5 +1,6 @@
 //! What survives when the process is killed: the real binary, killed with SIGKILL.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,8 @@ use std::time::Duration;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_sqs::types::QueueAttributeName;
+use nightshift_queues::actions::{CreateQueue, DeleteMessage, ReceiveMessage, SendMessage};
+use nightshift_queues::{Account, Dials, Identity, Journal, Queues};
 
 /// The binary, serving on an address of its own.
 struct Server {
@@ -204,6 +207,86 @@ async fn half_a_line_at_the_end_is_an_action_that_nobody_heard_of() {
         .messages
         .unwrap();
     assert_eq!(messages[0].body(), Some("whole"));
+}
+
+/// Chance is replayed, not stored: what was drawn before the kill must be drawn again.
+#[test]
+fn a_journal_gives_back_the_same_handles_duplicates_and_memory_of_deduplication() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("queues.journal");
+    let dials = Dials {
+        duplicate: 0.5,
+        reorder: 0.5,
+        overlook: 0.2,
+    };
+    let open = || {
+        let identity = Identity {
+            account: "000000000000".to_owned(),
+            region: "eu-west-1".to_owned(),
+            endpoint: "http://queues".to_owned(),
+        };
+        let (journal, account) = Journal::open(&path, Account::new(identity, 5, dials)).unwrap();
+        Queues::kept(account, journal)
+    };
+    let queues = open();
+    let create = |name: &str, attributes| CreateQueue {
+        queue_name: name.to_owned(),
+        attributes,
+        ..CreateQueue::default()
+    };
+    let url = queues
+        .perform(create("q", BTreeMap::new()))
+        .unwrap()
+        .queue_url;
+    let fifo = BTreeMap::from([("FifoQueue".to_owned(), "true".to_owned())]);
+    let fifo = queues.perform(create("q.fifo", fifo)).unwrap().queue_url;
+    let once = SendMessage {
+        queue_url: fifo,
+        message_body: "once".to_owned(),
+        message_group_id: Some("g".to_owned()),
+        message_deduplication_id: Some("d".to_owned()),
+        ..SendMessage::default()
+    };
+    let first = queues.perform(once.clone()).unwrap();
+    let mut held = Vec::new();
+    for index in 0..40 {
+        let (queue_url, message_body) = (url.clone(), index.to_string());
+        queues
+            .perform(SendMessage {
+                queue_url,
+                message_body,
+                ..SendMessage::default()
+            })
+            .unwrap();
+        let receive = ReceiveMessage {
+            queue_url: url.clone(),
+            ..ReceiveMessage::default()
+        };
+        held.extend(queues.perform(receive).unwrap().messages);
+    }
+    let look = |queues: &Queues| {
+        queues.with(|account, now| (account.bodies("q", now), account.counts("q", now)))
+    };
+    let before = look(&queues);
+    assert!(
+        before.0.len() > 45,
+        "{} copies of 40 messages",
+        before.0.len()
+    );
+    drop(queues);
+
+    let queues = open();
+    assert_eq!(look(&queues), before);
+    assert_eq!(queues.perform(once).unwrap(), first);
+    let count = held.len();
+    for message in held {
+        let delete = DeleteMessage {
+            queue_url: url.clone(),
+            receipt_handle: message.receipt_handle,
+        };
+        queues.perform(delete).unwrap();
+    }
+    assert_eq!(look(&queues).0.len(), before.0.len() - count);
 }
 
 #[tokio::test]

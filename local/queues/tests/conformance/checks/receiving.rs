@@ -62,6 +62,11 @@ pub(crate) const CHECKS: &[Check] = &[
         "a waiting receive without a message returns nothing, and no error",
         |p| Box::pin(wait_empty(p)),
     ),
+    Check::new(
+        "wait-notices-the-end-of-a-delay",
+        "a waiting receive returns a message as soon as its delay is over",
+        |p| Box::pin(wait_notices(p)),
+    ),
     Check::slow(
         "retention",
         "a message is gone after the retention period, counted from its sending",
@@ -214,6 +219,25 @@ async fn wait_ends(peer: &Peer) -> Result<()> {
         bodies(received?.messages()) == ["a"],
         "nothing was received"
     );
+    ensure!(
+        start.elapsed() < Duration::from_secs(15),
+        "it waited to the end"
+    );
+    Ok(())
+}
+
+async fn wait_notices(peer: &Peer) -> Result<()> {
+    let url = peer.queue("q", &[("DelaySeconds", "1")]).await?;
+    peer.send(&url, "a").await?;
+    let start = Instant::now();
+    let received = peer
+        .client
+        .receive_message()
+        .queue_url(&url)
+        .wait_time_seconds(20)
+        .send()
+        .await?;
+    ensure!(bodies(received.messages()) == ["a"], "nothing was received");
     ensure!(
         start.elapsed() < Duration::from_secs(15),
         "it waited to the end"
