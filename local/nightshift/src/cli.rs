@@ -13,7 +13,8 @@ use crate::{
     demo::{self, Demo, recordings},
     listing, say,
     session::Session,
-    up::{self, Size},
+    up::{self, Elsewhere, Functions, Size},
+    zips,
 };
 
 /// Nightshift on one machine: the stack, the demo, and looks at both.
@@ -73,6 +74,8 @@ enum Command {
         #[command(subcommand)]
         command: DeadLetters,
     },
+    /// Write the functions of this build as the zips that Lambda takes, to `.local/zips`.
+    Zips,
     /// Look at the pools and who waits.
     Pool(Json),
     /// Measure.
@@ -180,8 +183,8 @@ struct Json {
     json: bool,
 }
 
-/// How large a stack of our own is.
-#[derive(Debug, Clone, Copy, Args)]
+/// How large a stack of our own is, and how it runs.
+#[derive(Debug, Clone, Args)]
 struct Dimensions {
     /// Sandboxes kept ready.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(i32).range(0..=1000))]
@@ -198,6 +201,12 @@ struct Dimensions {
     /// How often the functions sweep, in seconds; a schedule on AWS cannot do it more often.
     #[arg(long, requires = "lambda", default_value_t = 60, hide = true)]
     sweep_seconds: u32,
+    /// Put functions and queues into the stand-in for AWS at this URL instead of into this process.
+    #[arg(long, requires = "lambda", value_name = "URL")]
+    aws: Option<String>,
+    /// The folder of the functions' zips for it; what `zips` wrote unless given.
+    #[arg(long, requires = "aws", value_name = "DIR")]
+    zips: Option<PathBuf>,
 }
 
 /// How long a reported sandbox is kept unless asked otherwise, in seconds.
@@ -211,9 +220,13 @@ impl Dimensions {
             ready: self.pool,
             most: self.max_sandboxes.unwrap_or(self.pool + 16),
             rest_seconds: self.rest_seconds.unwrap_or(rest_seconds),
-            functions_sweep_every: self
-                .lambda
-                .then(|| Duration::from_secs(self.sweep_seconds.into())),
+            functions: self.lambda.then(|| Functions {
+                sweep_every: Duration::from_secs(self.sweep_seconds.into()),
+                elsewhere: self.aws.map(|url| Elsewhere {
+                    url,
+                    zips: self.zips.unwrap_or_else(|| PathBuf::from(".local/zips")),
+                }),
+            }),
         }
     }
 }
@@ -256,6 +269,7 @@ impl Cli {
                 let size = dimensions.size(BENCH_REST_SECONDS);
                 bench::dispatch(&checkout, runs, json.json, size).await?;
             }
+            Command::Zips => zips::write(&checkout)?,
             Command::Postgres { command } => return postgres(&checkout, command),
             Command::Investigations { command } => look(&checkout, command).await?,
             Command::Alerts {

@@ -13,6 +13,7 @@ pub mod session;
 pub mod stack_file;
 pub mod up;
 pub mod webhook;
+mod zips;
 
 pub use nightshift_terminal::answer;
 

@@ -14,6 +14,7 @@ mod secrets;
 mod seed;
 mod stack;
 
+pub use lambda::{Elsewhere, Functions, function_names};
 pub use stack::{Size, Stack};
 
 use anyhow::Result;

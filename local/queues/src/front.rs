@@ -7,7 +7,7 @@
 mod answer;
 mod event;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,26 +18,31 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::runtime::{Host, InvokeError};
+use crate::runtime::{Invoke, InvokeError, Owner};
 
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 /// How long the gateway waits for the function.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Every request to the router invokes `function`.
-pub fn router(host: Host, function: &str) -> Router {
-    let front = Front {
-        host,
-        function: function.to_owned(),
-    };
-    Router::new().fallback(invoke).with_state(Arc::new(front))
+/// Every request to the router invokes `function`, which is `owner`'s.
+pub fn router(owner: Owner, function: Arc<dyn Invoke>) -> Router {
+    Router::new()
+        .fallback(invoke)
+        .with_state(Arc::new(Front { owner, function }))
 }
 
-#[derive(Debug)]
 struct Front {
-    host: Host,
-    function: String,
+    owner: Owner,
+    function: Arc<dyn Invoke>,
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Front")
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
 }
 
 async fn invoke(State(front): State<Arc<Front>>, request: Request) -> Response {
@@ -45,19 +50,15 @@ async fn invoke(State(front): State<Arc<Front>>, request: Request) -> Response {
     let Ok(body) = to_bytes(body, MAX_BODY_BYTES).await else {
         return own(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
     };
-    let event = event::of(front.host.owner(), &head, &body).to_string();
-    let invoked = front.host.invoke(&front.function, event.into());
+    let event = event::of(&front.owner, &head, &body).to_string();
+    let invoked = front.function.invoke(event.into());
     match tokio::time::timeout(PATIENCE, invoked).await {
         Ok(Ok(payload)) => answer::read(&payload).unwrap_or_else(|error| {
-            tracing::error!(
-                function = front.function,
-                error,
-                "A function's answer is none"
-            );
+            tracing::error!(error, "A function's answer is none");
             own(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
         }),
         Ok(Err(error)) => {
-            tracing::warn!(function = front.function, %error, "A request could not be answered");
+            tracing::warn!(%error, "A request could not be answered");
             refused(&error)
         }
         Err(_) => own(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),

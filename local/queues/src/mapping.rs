@@ -13,7 +13,7 @@ mod settings;
 mod source;
 mod verdict;
 
-pub use poll::{Invoke, run};
+pub use poll::run;
 pub use record::Received;
 pub use settings::{Refused, Settings, SourceFacts};
 pub use source::{Polled, Source};

@@ -11,9 +11,11 @@ mod deploy;
 mod failure;
 mod host;
 mod instance;
+mod invoke;
 mod nursery;
 mod tail;
 
 pub use deploy::{Function, Owner};
 pub use failure::{FunctionError, InvokeError};
 pub use host::Host;
+pub use invoke::Invoke;

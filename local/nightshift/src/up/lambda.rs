@@ -1,42 +1,64 @@
 //! The control plane as functions: the real binaries behind a host that does as Lambda does, steps over
-//! queues that do as SQS does.
-//!
-//! The queues are kept in a journal, so a stack that is killed loses no message, as SQS would not.
+//! queues that do as SQS does; or both in another stand-in for AWS.
 
 mod functions;
+mod here;
+mod remote;
 mod schedule;
 mod steps;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::Router;
 use nightshift_engine::Platform;
 use nightshift_queues::{
-    Account, Dials, Identity, Journal, Queues, front, mapping,
-    runtime::{Host, Owner},
+    front,
+    runtime::{Invoke, Owner},
 };
 use tokio::{sync::watch, task::JoinHandle};
 
+use self::{here::Here, remote::Remote};
 use super::{
     control::{end, listen, serve},
     plane::Parts,
     ports::Ports,
 };
-use crate::checkout::Checkout;
 
 /// The account that the functions are in.
 const ACCOUNT: &str = "000000000000";
 /// Its region.
 const REGION: &str = "eu-west-1";
 
+/// How the control plane runs as functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Functions {
+    /// How often they sweep.
+    pub sweep_every: Duration,
+    /// Where else than in this process functions and queues are.
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// A stand-in for AWS that takes zips.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its base URL.
+    pub url: String,
+    /// The folder of the zips.
+    pub zips: PathBuf,
+}
+
+/// The functions' names, which are those of their binaries.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    functions::FUNCTIONS.iter().map(|limits| limits.name)
+}
+
 /// The control plane as functions.
 #[derive(Debug)]
 pub(super) struct Lambda {
     /// What the use cases run on, for what a stack does itself at its end.
     pub(super) platform: Platform,
-    host: Host,
-    queues: Queues,
+    cloud: Cloud,
     sweep_every: Duration,
     servers: Vec<JoinHandle<()>>,
     engine: Vec<JoinHandle<()>>,
@@ -45,62 +67,55 @@ pub(super) struct Lambda {
     stop_servers: watch::Sender<bool>,
 }
 
+/// Where the functions and the queues are.
+#[derive(Debug)]
+enum Cloud {
+    Here(Here),
+    Remote(Remote),
+}
+
 impl Lambda {
-    /// Serves the queues, session and the API. Nothing is taken in yet.
+    /// Deploys the functions and serves session and the API. Nothing is taken in yet.
     pub(super) async fn open(
         parts: Parts<'_>,
         platform: Platform,
-        sweep_every: Duration,
+        how: &Functions,
     ) -> Result<Self> {
-        let Parts {
-            checkout, ports, ..
-        } = parts;
-        let queues = open_queues(checkout, ports)?;
-        let logs = checkout.logs()?.join("functions");
-        std::fs::create_dir_all(&logs)
-            .with_context(|| format!("cannot make {}", logs.display()))?;
-        let functions = functions::all(parts)?;
-        steps::create(&queues)?;
-        let host = Host::deploy(owner(), functions, &logs)?;
+        let cloud = match &how.elsewhere {
+            None => Cloud::Here(Here::open(parts)?),
+            Some(elsewhere) => Cloud::Remote(Remote::open(parts, elsewhere).await?),
+        };
         let mut lambda = Self {
             platform,
-            host,
-            queues,
-            sweep_every,
+            cloud,
+            sweep_every: how.sweep_every,
             servers: Vec::new(),
             engine: Vec::new(),
             stop_intake: watch::channel(false).0,
             stop_engine: watch::channel(false).0,
             stop_servers: watch::channel(false).0,
         };
-        let sqs = nightshift_queues::router(lambda.queues.clone(), false);
-        lambda.serve(ports.address("queues"), sqs).await?;
+        if let Cloud::Here(here) = &lambda.cloud {
+            let sqs = here.sqs();
+            lambda.serve(parts.ports.address("queues"), sqs).await?;
+        }
         for function in ["session", "api"] {
-            let router = front::router(lambda.host.clone(), function);
-            lambda.serve(ports.address(function), router).await?;
+            let router = front::router(owner(), lambda.function(function));
+            lambda.serve(parts.ports.address(function), router).await?;
         }
         Ok(lambda)
     }
 
     /// Begins to work: the mappings, the schedule, and alert intake last.
     pub(super) async fn begin(&mut self, ports: &Ports) -> Result<()> {
-        for (settings, source) in steps::mappings(&self.queues, &self.host)? {
-            let function = Arc::new((self.host.clone(), settings.function.clone()));
-            let stop = self.stop_engine.subscribe();
-            self.engine.push(tokio::spawn(mapping::run(
-                settings,
-                Arc::new(source),
-                function,
-                stop,
-            )));
+        match &self.cloud {
+            Cloud::Here(here) => self.engine.extend(here.poll(&self.stop_engine)?),
+            Cloud::Remote(remote) => remote.begin().await?,
         }
         let stop = self.stop_engine.subscribe();
-        self.engine.push(tokio::spawn(schedule::run(
-            self.host.clone(),
-            self.sweep_every,
-            stop,
-        )));
-        let intake = front::router(self.host.clone(), "alert-intake");
+        let sweep = schedule::run(self.function("sweep"), self.sweep_every, stop);
+        self.engine.push(tokio::spawn(sweep));
+        let intake = front::router(owner(), self.function("alert-intake"));
         let listener = listen(ports.address("intake")).await?;
         let stopped = self.stop_intake.subscribe();
         self.servers
@@ -117,6 +132,11 @@ impl Lambda {
     pub(super) async fn stop_engine(&mut self) {
         self.stop_engine.send_replace(true);
         end(self.engine.drain(..)).await;
+        if let Cloud::Remote(remote) = &self.cloud
+            && let Err(error) = remote.stop().await
+        {
+            tracing::warn!(?error, "The mappings could not be stopped");
+        }
     }
 
     /// Ends what is left.
@@ -125,7 +145,16 @@ impl Lambda {
         self.stop_engine().await;
         self.stop_servers.send_replace(true);
         end(self.servers.drain(..)).await;
-        self.host.end().await;
+        if let Cloud::Here(here) = &self.cloud {
+            here.end().await;
+        }
+    }
+
+    fn function(&self, name: &str) -> Arc<dyn Invoke> {
+        match &self.cloud {
+            Cloud::Here(here) => here.function(name),
+            Cloud::Remote(remote) => remote.function(name),
+        }
     }
 
     async fn serve(&mut self, address: SocketAddr, router: Router) -> Result<()> {
@@ -142,16 +171,4 @@ fn owner() -> Owner {
         account: ACCOUNT.to_owned(),
         region: REGION.to_owned(),
     }
-}
-
-fn open_queues(checkout: &Checkout, ports: &Ports) -> Result<Queues> {
-    let identity = Identity {
-        account: ACCOUNT.to_owned(),
-        region: REGION.to_owned(),
-        endpoint: ports.url("queues"),
-    };
-    let path = checkout.local()?.join("queues.journal");
-    let empty = Account::new(identity, rand::random(), Dials::default());
-    let (journal, account) = Journal::open(&path, empty)?;
-    Ok(Queues::kept(account, journal))
 }

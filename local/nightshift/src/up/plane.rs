@@ -1,11 +1,15 @@
 //! The control plane, in one of its two forms: in this process, or as functions over queues.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use nightshift_engine::Platform;
 
-use super::{control::Control, lambda::Lambda, plan::Choices, ports::Ports, secrets::StackSecrets};
+use super::{
+    control::Control,
+    lambda::{Functions, Lambda},
+    plan::Choices,
+    ports::Ports,
+    secrets::StackSecrets,
+};
 use crate::checkout::Checkout;
 
 /// What a control plane is told of its stack.
@@ -29,11 +33,11 @@ pub(super) enum Plane {
 
 impl Plane {
     /// Serves session, which sandboxes and servers ask, and the API. Nothing is taken in yet. As
-    /// functions where `functions_sweep_every` says how often they sweep.
+    /// functions where it is said how.
     pub(super) async fn open(
         parts: Parts<'_>,
         platform: Platform,
-        functions_sweep_every: Option<Duration>,
+        functions: Option<&Functions>,
     ) -> Result<Self> {
         let Parts {
             checkout,
@@ -41,9 +45,9 @@ impl Plane {
             secrets,
             ..
         } = parts;
-        Ok(match functions_sweep_every {
+        Ok(match functions {
             None => Self::InProcess(Control::open(checkout, platform, ports, secrets).await?),
-            Some(every) => Self::Lambda(Lambda::open(parts, platform, every).await?),
+            Some(how) => Self::Lambda(Lambda::open(parts, platform, how).await?),
         })
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn seed(
     store: &Store,
     secrets: &StackSecrets,
     image: &str,
-    size: Size,
+    size: &Size,
     now: DateTime<Utc>,
 ) -> Result<PoolId> {
     let mut tx = store.begin().await?;
@@ -61,7 +61,7 @@ pub(super) async fn seed(
 async fn put_pool(
     tx: &mut nightshift_store::Tx,
     image: &str,
-    size: Size,
+    size: &Size,
     now: DateTime<Utc>,
 ) -> Result<PoolId> {
     let digest: String = image

@@ -1,18 +1,16 @@
 //! A running stack.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result};
 use nightshift_postgres::Cluster;
 use nightshift_store::Store;
 
 use super::{
     children::Children,
-    control,
-    ending, image,
+    control, ending, image,
+    lambda::Functions,
     lock::Lock,
-    plane::{Parts, Plane},
     plan::{Choices, Plans},
+    plane::{Parts, Plane},
     ports::Ports,
     secrets::StackSecrets,
     seed,
@@ -28,7 +26,7 @@ use crate::{
 const CONNECTIONS: u32 = 24;
 
 /// How large a stack is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Size {
     /// Sandboxes kept ready.
     pub ready: i32,
@@ -36,9 +34,8 @@ pub struct Size {
     pub most: i32,
     /// How long a reported sandbox is kept for follow-ups, in seconds.
     pub rest_seconds: u32,
-    /// Where the control plane runs as functions over queues instead of in this process: how often they
-    /// sweep.
-    pub functions_sweep_every: Option<Duration>,
+    /// How the control plane runs as functions over queues, if it does not run in this process.
+    pub functions: Option<Functions>,
 }
 
 /// A running stack. End it; one that is dropped leaves its end to the next start.
@@ -73,9 +70,8 @@ impl Stack {
         }
         let platform = control::platform(store.clone(), &ports, &secrets)?;
         let now = platform.clock.now();
-        seed::seed(&store, &secrets, &image.reference, size, now).await?;
+        seed::seed(&store, &secrets, &image.reference, &size, now).await?;
         let choices = Choices::from_env();
-        let sweep_every = size.functions_sweep_every;
         let parts = Parts {
             checkout,
             ports: &ports,
@@ -83,7 +79,7 @@ impl Stack {
             choices: &choices,
             database: &database,
         };
-        let mut plane = Plane::open(parts, platform, sweep_every).await?;
+        let mut plane = Plane::open(parts, platform, size.functions.as_ref()).await?;
         let plans = Plans {
             checkout,
             ports: &ports,

@@ -3,14 +3,13 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{self, Instant},
 };
 
 use super::{Received, Settings, Source, record, verdict};
-use crate::runtime::{Host, InvokeError};
+use crate::runtime::{Invoke, InvokeError};
 
 /// Invocations at once where the mapping names no maximum: what Lambda begins with.
 const POLLERS: usize = 5;
@@ -23,12 +22,6 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// The most bytes of one event.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
-
-/// What a mapping needs of a function.
-pub trait Invoke: Send + Sync {
-    /// Invokes it with an event and waits for its answer.
-    fn invoke(&self, event: Bytes) -> BoxFuture<'_, Result<Bytes, InvokeError>>;
-}
 
 /// Polls until `stop` turns true, then waits for the invocations under way.
 pub async fn run(
@@ -187,12 +180,6 @@ impl Mapping {
             time::sleep_until(again).await;
             backoff = (backoff * 2).min(LONGEST_BACKOFF);
         }
-    }
-}
-
-impl Invoke for (Host, String) {
-    fn invoke(&self, event: Bytes) -> BoxFuture<'_, Result<Bytes, InvokeError>> {
-        Box::pin(self.0.invoke(&self.1, event))
     }
 }
 

@@ -67,6 +67,10 @@ impl Function {
             ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
             ("AWS_REGION", &owner.region),
             ("AWS_DEFAULT_REGION", &owner.region),
+            // Those of the function's role; the stand-ins of this machine take any.
+            ("AWS_ACCESS_KEY_ID", "local"),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_SESSION_TOKEN", "local"),
             ("LAMBDA_TASK_ROOT", &task_root),
             ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
             ("LANG", "en_US.UTF-8"),

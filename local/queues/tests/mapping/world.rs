@@ -6,8 +6,8 @@ use bytes::Bytes;
 use nightshift_queues::{
     Account, Dials, Identity, Queues,
     actions::{CreateQueue, SendMessage},
-    mapping::{self, Invoke, Polled, Settings},
-    runtime::{FunctionError, InvokeError},
+    mapping::{self, Polled, Settings},
+    runtime::{FunctionError, Invoke, InvokeError},
 };
 use serde_json::{Value, json};
 use tokio::{

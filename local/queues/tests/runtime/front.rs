@@ -1,5 +1,7 @@
 //! The HTTP front before a function that is a router, as the product's are.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
@@ -50,10 +52,13 @@ pub(crate) fn routes() -> Router {
 }
 
 async fn ask(deployed: &Deployed, request: Request<Body>) -> (StatusCode, HeaderMap, Bytes) {
-    let response = front::router(deployed.host.clone(), "sample")
-        .oneshot(request)
-        .await
-        .unwrap();
+    let response = front::router(
+        deployed.host.owner().clone(),
+        Arc::new((deployed.host.clone(), "sample".to_owned())),
+    )
+    .oneshot(request)
+    .await
+    .unwrap();
     let (head, body) = response.into_parts();
     (
         head.status,

@@ -54,16 +54,16 @@ const fn limits(name: &'static str, timeout_s: u64, concurrency: usize, needs: N
     }
 }
 
-/// Every function as this stack deploys it.
-pub(super) fn all(parts: Parts<'_>) -> Result<Vec<Function>> {
+/// Every function as this stack deploys it, with its queues at `sqs`.
+pub(super) fn all(parts: Parts<'_>, sqs: &str) -> Result<Vec<Function>> {
     FUNCTIONS
         .iter()
-        .map(|limits| function(parts, limits))
+        .map(|limits| function(parts, sqs, limits))
         .collect()
 }
 
-fn function(parts: Parts<'_>, limits: &Limits) -> Result<Function> {
-    let mut environment = common(parts);
+fn function(parts: Parts<'_>, sqs: &str, limits: &Limits) -> Result<Function> {
+    let mut environment = common(parts, sqs);
     match limits.needs {
         Needs::Nothing => {}
         Needs::Statements => environment.extend(statements(parts)?),
@@ -83,8 +83,7 @@ fn function(parts: Parts<'_>, limits: &Limits) -> Result<Function> {
     })
 }
 
-fn common(parts: Parts<'_>) -> Vec<(&'static str, String)> {
-    let sqs = parts.ports.url("queues");
+fn common(parts: Parts<'_>, sqs: &str) -> Vec<(&'static str, String)> {
     let mut environment = vec![
         ("DATABASE_URL", parts.database.to_owned()),
         (
@@ -92,10 +91,7 @@ fn common(parts: Parts<'_>) -> Vec<(&'static str, String)> {
             parts.secrets.path().display().to_string(),
         ),
         ("NIGHTSHIFT_QUEUES", format!("{sqs}/{ACCOUNT}/{PREFIX}")),
-        ("AWS_ENDPOINT_URL_SQS", sqs),
-        // Lambda puts those of the function's role here; the queues of this machine take any.
-        ("AWS_ACCESS_KEY_ID", "local".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
+        ("AWS_ENDPOINT_URL_SQS", sqs.to_owned()),
     ];
     environment.extend(parts.choices.log.clone().map(|log| ("NIGHTSHIFT_LOG", log)));
     environment

@@ -1,13 +1,13 @@
 //! The sweep's schedule, as EventBridge keeps it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use nightshift_queues::runtime::Host;
+use nightshift_queues::runtime::Invoke;
 use serde_json::json;
 use tokio::{sync::watch, time};
 
 /// Invokes the sweep at once and then at this pace until `stop` turns true.
-pub(super) async fn run(host: Host, every: Duration, mut stop: watch::Receiver<bool>) {
+pub(super) async fn run(sweep: Arc<dyn Invoke>, every: Duration, mut stop: watch::Receiver<bool>) {
     let mut due = time::interval(every);
     due.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
@@ -25,7 +25,7 @@ pub(super) async fn run(host: Host, every: Duration, mut stop: watch::Receiver<b
             "resources": [format!("arn:aws:events:{}:{}:rule/sweep", super::REGION, super::ACCOUNT)],
             "detail": {},
         });
-        if let Err(error) = host.invoke("sweep", event.to_string().into()).await {
+        if let Err(error) = sweep.invoke(event.to_string().into()).await {
             tracing::warn!(%error, "A sweep failed; the next one looks again");
         }
     }

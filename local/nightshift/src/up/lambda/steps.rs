@@ -1,15 +1,9 @@
-//! The queues of steps, each with its dead-letter queue, and their mappings to functions.
+//! The queues of steps, each with its dead-letter queue and its function.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result};
 use nightshift_lambda::Queue;
-use nightshift_queues::{
-    Queues, Refusal,
-    actions::{CreateQueue, SetQueueAttributes},
-    mapping::{Polled, Settings},
-    runtime::Host,
-};
 use serde_json::json;
 
 use super::functions::FUNCTIONS;
@@ -21,99 +15,73 @@ const MAX_RECEIVES: u32 = 5;
 /// How long a queue of what was given up keeps it, in seconds: as long as SQS can.
 const DEAD_RETENTION_S: u32 = 14 * 24 * 3_600;
 
-/// Creates every queue, or brings it up to date.
-pub(super) fn create(queues: &Queues) -> Result<()> {
-    for queue in Queue::ALL {
-        let dead = name(queue.dead_name());
-        put(
-            queues,
-            &dead,
-            queue.is_fifo(),
-            [("MessageRetentionPeriod", DEAD_RETENTION_S.to_string())],
-        )?;
-        let dead_arn = queues.with(|account, _| account.arn(&dead));
+/// A queue of steps as it is deployed.
+#[derive(Debug)]
+pub(super) struct QueueSpec {
+    /// Its name.
+    pub(super) name: String,
+    /// The name of the queue for what it gives up.
+    pub(super) dead: String,
+    /// Whether it keeps the order of groups.
+    pub(super) is_fifo: bool,
+    /// The function that it triggers.
+    pub(super) function: &'static str,
+    /// How long that may take.
+    pub(super) timeout: Duration,
+    /// Messages for one invocation.
+    pub(super) batch_size: usize,
+    /// How long messages are gathered: somebody waits for most of these steps.
+    pub(super) window: Duration,
+    /// Invocations at once.
+    pub(super) concurrency: usize,
+}
+
+/// Every queue.
+pub(super) fn all() -> Result<Vec<QueueSpec>> {
+    Queue::ALL.into_iter().map(spec).collect()
+}
+
+fn spec(queue: Queue) -> Result<QueueSpec> {
+    // The function that a queue triggers has its name.
+    let function = queue.name().trim_end_matches(".fifo");
+    let limits = FUNCTIONS.iter().find(|limits| limits.name == function);
+    let limits = limits.with_context(|| format!("no function {function}"))?;
+    Ok(QueueSpec {
+        name: format!("{PREFIX}{}", queue.name()),
+        dead: format!("{PREFIX}{}", queue.dead_name()),
+        is_fifo: queue.is_fifo(),
+        function: limits.name,
+        timeout: Duration::from_secs(limits.timeout_s),
+        batch_size: batch_size(queue),
+        window: Duration::ZERO,
+        concurrency: limits.concurrency,
+    })
+}
+
+impl QueueSpec {
+    /// What the queue is told, by SQS's names.
+    pub(super) fn attributes(&self, dead_arn: &str) -> BTreeMap<String, String> {
+        let visibility_s = 6 * self.timeout.as_secs();
         let redrive = json!({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MAX_RECEIVES});
-        let visibility_s = 6 * timeout_s(queue)?;
-        let attributes = [
-            ("VisibilityTimeout", visibility_s.to_string()),
-            ("RedrivePolicy", redrive.to_string()),
-        ];
-        put(queues, &name(queue.name()), queue.is_fifo(), attributes)?;
+        BTreeMap::from([
+            ("VisibilityTimeout".to_owned(), visibility_s.to_string()),
+            ("RedrivePolicy".to_owned(), redrive.to_string()),
+        ])
     }
-    Ok(())
+
+    /// What its dead-letter queue is told.
+    pub(super) fn dead_attributes(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(
+            "MessageRetentionPeriod".to_owned(),
+            DEAD_RETENTION_S.to_string(),
+        )])
+    }
 }
 
-/// A mapping for each queue, checked as Lambda checks it.
-pub(super) fn mappings(queues: &Queues, host: &Host) -> Result<Vec<(Settings, Polled)>> {
-    let mapping = |queue: Queue| -> Result<(Settings, Polled)> {
-        let function = function(queue);
-        let deployed = host
-            .function(function)
-            .with_context(|| format!("no function {function}"))?;
-        let name = name(queue.name());
-        let (arn, url) = queues.with(|account, _| (account.arn(&name), account.url(&name)));
-        let settings = Settings {
-            queue_arn: arn,
-            region: host.owner().region.clone(),
-            function: function.to_owned(),
-            batch_size: batch_size(queue),
-            window: Duration::ZERO,
-            maximum_concurrency: Some(deployed.reserved_concurrency),
-            reports_item_failures: true,
-        };
-        let source = Polled::find(queues.clone(), url, deployed.timeout)?;
-        settings.check(source.facts())?;
-        Ok((settings, source))
-    };
-    Queue::ALL.into_iter().map(mapping).collect()
-}
-
-/// Messages for one invocation. What takes long and may fail alone comes in small ones.
+/// What takes long and may fail alone comes in small batches.
 const fn batch_size(queue: Queue) -> usize {
     match queue {
         Queue::Claim | Queue::Dispatch | Queue::PoolRefill | Queue::WriteBack => 10,
         Queue::Provision | Queue::Retire => 4,
     }
-}
-
-/// The function that a queue triggers has its name.
-fn function(queue: Queue) -> &'static str {
-    queue.name().trim_end_matches(".fifo")
-}
-
-fn timeout_s(queue: Queue) -> Result<u64> {
-    let wanted = function(queue);
-    let found = FUNCTIONS.iter().find(|limits| limits.name == wanted);
-    found
-        .map(|limits| limits.timeout_s)
-        .with_context(|| format!("no function {wanted}"))
-}
-
-fn name(queue: &str) -> String {
-    format!("{PREFIX}{queue}")
-}
-
-/// Two calls: an existing queue refuses to be created with other attributes.
-fn put<const N: usize>(
-    queues: &Queues,
-    name: &str,
-    is_fifo: bool,
-    attributes: [(&str, String); N],
-) -> Result<(), Refusal> {
-    let kind = is_fifo.then(|| ("FifoQueue".to_owned(), "true".to_owned()));
-    let create = CreateQueue {
-        queue_name: name.to_owned(),
-        attributes: kind.into_iter().collect(),
-        ..CreateQueue::default()
-    };
-    let queue_url = queues.perform(create)?.queue_url;
-    let attributes: BTreeMap<_, _> = attributes
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    queues.perform(SetQueueAttributes {
-        queue_url,
-        attributes,
-    })?;
-    Ok(())
 }
