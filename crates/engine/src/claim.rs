@@ -3,17 +3,19 @@
 use nightshift_domain::PoolId;
 use nightshift_protocol::Step;
 use nightshift_store::{
-    StoreError,
+    Granted, StoreError,
     plant::{Plant, planted},
 };
 
 use crate::Platform;
 
 /// Grants until nobody waits or nothing is ready. Safe to repeat; whoever comes second finds the work
-/// done. A ticket that finds no sandbox stays where it is and is served when one is ready.
+/// done. A ticket that finds no sandbox stays where it is and is served when one is ready. Returns what it
+/// granted.
 #[tracing::instrument(name = "engine.claim", skip_all, fields(pool.id = %pool))]
-pub async fn claim(platform: &Platform, pool: PoolId) -> Result<(), StoreError> {
+pub async fn claim(platform: &Platform, pool: PoolId) -> Result<Vec<Granted>, StoreError> {
     let batch = platform.settings.grant_batch;
+    let mut all = Vec::new();
     loop {
         let now = platform.clock.now();
         let mut tx = platform.store.begin().await?;
@@ -35,8 +37,9 @@ pub async fn claim(platform: &Platform, pool: PoolId) -> Result<(), StoreError> 
         if !granted.is_empty() {
             tracing::info!(granted = granted.len(), "Granted sandboxes");
         }
+        all.extend(granted);
         if count < batch {
-            return Ok(());
+            return Ok(all);
         }
     }
 }

@@ -77,7 +77,7 @@ pub async fn follow(platform: &Platform, envelope: Envelope) -> Result<(), StepE
 /// Carries a step out. Safe to repeat.
 pub async fn carry_out(platform: &Platform, step: Step) -> Result<(), StepError> {
     match step {
-        Step::ClaimWake { pool } => claim::claim(platform, pool).await?,
+        Step::ClaimWake { pool } => drop(claim::claim(platform, pool).await?),
         Step::Dispatch {
             investigation,
             sandbox,

@@ -103,7 +103,7 @@ impl App {
     ///   stand-ins; `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, for the metrics
     /// - `NIGHTSHIFT_REPORTS_REACH`, `anywhere` where reports may go to this machine (see [`Reach`])
     /// - those of [`telemetry::start`]
-    pub async fn from_env<T>(
+    pub fn from_env<T>(
         more: impl FnOnce(&mut Environment) -> Option<T>,
     ) -> Result<(Self, T), StartError> {
         let mut env = Environment::of_this_process();

@@ -11,7 +11,6 @@ use std::{
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use nightshift_engine::Platform;
 use tokio::time::Instant;
 
 use crate::{
@@ -26,12 +25,9 @@ const MARGIN: Duration = Duration::from_secs(3);
 const PUBLISHING: Duration = Duration::from_secs(2);
 
 /// Answers invocations with batches of `queue` until the runtime stops us.
-pub async fn serve(queue: Queue, app: App, platform: Platform) -> Result<(), Error> {
-    let worker = Arc::new(Worker {
-        queue,
-        app,
-        platform,
-    });
+pub async fn serve(queue: Queue, app: App, work: impl Work + Send + 'static) -> Result<(), Error> {
+    let work = Box::new(work);
+    let worker = Arc::new(Worker { queue, app, work });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| {
         let worker = Arc::clone(&worker);
         async move { worker.answer(event).await }
@@ -42,7 +38,7 @@ pub async fn serve(queue: Queue, app: App, platform: Platform) -> Result<(), Err
 struct Worker {
     queue: Queue,
     app: App,
-    platform: Platform,
+    work: Box<dyn Work + Send>,
 }
 
 impl Worker {
@@ -61,7 +57,7 @@ impl Worker {
         } else {
             Order::Free
         };
-        let again = carry_out(self.queue, order, &messages, until, &self.platform).await;
+        let again = carry_out(self.queue, order, &messages, until, &*self.work).await;
         self.app.publisher.publish(PUBLISHING).await;
         let mut response = SqsBatchResponse::default();
         response.set_failures(again);

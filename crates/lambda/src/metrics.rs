@@ -1,5 +1,5 @@
-//! The few numbers that somebody is woken for, as CloudWatch embedded metric format: JSON lines on
-//! standard output that CloudWatch turns into metrics. Specification:
+//! The few numbers that somebody is woken for, as `CloudWatch` embedded metric format: JSON lines on
+//! standard output that `CloudWatch` turns into metrics. Specification:
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 
 use std::{
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 /// Values of one metric in one line, at most (the format's own limit).
 const MOST_VALUES: usize = 100;
-/// Where CloudWatch shows them.
+/// Where `CloudWatch` shows them.
 const NAMESPACE: &str = "Nightshift";
 
 /// What is measured. Each has an alarm.
@@ -60,7 +60,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Writes to standard output, which Lambda hands to CloudWatch, as `function`.
+    /// Writes to standard output, which Lambda hands to `CloudWatch`, as `function`.
     #[must_use]
     pub fn of(function: &str, clock: Arc<dyn Clock>) -> Self {
         Self::to(function, clock, Arc::new(Mutex::new(io::stdout())))

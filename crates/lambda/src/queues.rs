@@ -95,8 +95,8 @@ impl Queue {
 
     /// Whether SQS keeps the order of a group's messages and drops duplicates.
     #[must_use]
-    pub fn is_fifo(self) -> bool {
-        self.name().ends_with(".fifo")
+    pub const fn is_fifo(self) -> bool {
+        matches!(self, Self::Claim)
     }
 }
 
@@ -196,7 +196,9 @@ mod tests {
     #[test]
     fn a_fifo_queues_dead_letters_are_in_a_fifo_queue() {
         for queue in Queue::ALL {
-            assert_eq!(queue.dead_name().ends_with(".fifo"), queue.is_fifo());
+            for name in [queue.name(), queue.dead_name()] {
+                assert_eq!(name.strip_suffix(".fifo").is_some(), queue.is_fifo());
+            }
             assert_ne!(queue.dead_name(), queue.name());
         }
         assert!(Queue::Claim.is_fifo() && !Queue::Dispatch.is_fifo());

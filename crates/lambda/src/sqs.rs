@@ -33,7 +33,7 @@ const HOPELESS: [&str; 3] = [
 
 /// Sends steps to their queues.
 pub struct Sqs {
-    sqs: LazySqs,
+    client: LazySqs,
     queues: Queues,
     clock: Arc<dyn Clock>,
 }
@@ -50,14 +50,14 @@ impl Sqs {
     pub fn new(aws: Aws, queues: Queues, endpoint: Option<String>, clock: Arc<dyn Clock>) -> Self {
         let endpoint = endpoint.unwrap_or_else(|| queues.endpoint().to_owned());
         Self {
-            sqs: LazySqs::new(aws, endpoint),
+            client: LazySqs::new(aws, endpoint),
             queues,
             clock,
         }
     }
 
     pub(crate) fn client(&self) -> &aws_sdk_sqs::Client {
-        self.sqs.client()
+        self.client.client()
     }
 
     pub(crate) const fn queues(&self) -> &Queues {
@@ -196,10 +196,8 @@ impl<'a> Entry<'a> {
 /// The message's text: the step as its row has it. A dead letter that was never JSON is kept as a text
 /// and goes back as it came.
 fn body(row: &LeasedStep) -> String {
-    match &row.payload {
-        serde_json::Value::String(text) => text.clone(),
-        payload => payload.to_string(),
-    }
+    let text = row.payload.as_str();
+    text.map_or_else(|| row.payload.to_string(), ToOwned::to_owned)
 }
 
 fn message(queue: Queue, number: usize, entry: &Entry<'_>) -> Option<SendMessageBatchRequestEntry> {

@@ -4,7 +4,7 @@
 //! `claim` says of one: only a queued investigation, only a ready sandbox, epoch + 1. The check
 //! constraints and the partial unique indexes hold it to that.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use nightshift_domain::{
     Epoch, InvestigationId, PoolId, SandboxId, investigation::CLAIM_PATIENCE,
     sandbox::CLAIMED_PATIENCE,
@@ -25,6 +25,8 @@ pub struct Granted {
     pub sandbox: SandboxId,
     /// The start that was granted.
     pub epoch: Epoch,
+    /// How long ago the alert was accepted.
+    pub waited: TimeDelta,
 }
 
 impl Tx {
@@ -164,7 +166,7 @@ impl Tx {
                           version = i.version + 1
                      from taken
                     where i.id = taken.investigation_id and i.state = 'queued'
-                   returning i.id, i.tenant_id, i.sandbox_id, i.epoch
+                   returning i.id, i.tenant_id, i.sandbox_id, i.epoch, i.created_at
                ), served as (
                    update tickets t set state = 'granted', granted_at = $3
                      from given
@@ -186,7 +188,7 @@ impl Tx {
                           $3, $3
                      from given
                )
-               select id, sandbox_id as "sandbox_id!", epoch as "epoch!" from given"#,
+               select id, sandbox_id as "sandbox_id!", epoch as "epoch!", created_at from given"#,
             tickets,
             &sandboxes[..tickets.len()],
             now,
@@ -206,6 +208,7 @@ impl Tx {
                 investigation: row.id.into(),
                 sandbox: row.sandbox_id.into(),
                 epoch: Epoch(row.epoch),
+                waited: now - row.created_at,
             })
             .collect())
     }

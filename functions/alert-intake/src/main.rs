@@ -5,7 +5,7 @@ use nightshift_lambda::{App, http};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    let (app, ()) = App::from_env(|_| Some(())).await?;
+    let (app, ()) = App::from_env(|_| Some(()))?;
     let intake = router(IntakeState {
         store: app.store,
         clock: app.clock,

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use nightshift_claim::Coordinator;
 use nightshift_engine::Settings;
 use nightshift_lambda::{App, Queue, batch, machines::NoMachines};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let (app, ()) = App::from_env(|_| Some(())).await?;
+    let (app, ()) = App::from_env(|_| Some(()))?;
     let platform = app.platform(Arc::new(NoMachines), Settings::default());
-    batch::serve(Queue::Claim, app, platform).await
+    let coordinator = Coordinator::new(platform, app.metrics.clone());
+    batch::serve(Queue::Claim, app, coordinator).await
 }

@@ -7,7 +7,7 @@ use nightshift_lambda::{App, Queue, batch, machines::NoMachines};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let (app, ()) = App::from_env(|_| Some(())).await?;
+    let (app, ()) = App::from_env(|_| Some(()))?;
     let platform = app.platform(Arc::new(NoMachines), Settings::default());
     batch::serve(Queue::PoolRefill, app, platform).await
 }

@@ -5,7 +5,7 @@ use nightshift_session::{SessionConfig, router};
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
-    let (app, config) = App::from_env(SessionConfig::from_env).await?;
+    let (app, config) = App::from_env(SessionConfig::from_env)?;
     let state = config.open(app.store, app.clock, &*app.secrets).await?;
     http::serve(router(state)).await
 }

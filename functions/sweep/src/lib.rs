@@ -63,11 +63,8 @@ impl Sweeper {
             limit: POOLS,
         };
         for pool in store.view_pools(None, part).await? {
-            metrics.put(
-                Metric::PoolReady,
-                ("pool", &pool.name),
-                &[count(pool.ready)],
-            );
+            let id = pool.id.to_string();
+            metrics.put(Metric::PoolReady, ("pool", &id), &[count(pool.ready)]);
         }
         let parked = store.parked_steps().await?;
         let all = parked.iter().map(|(_, parked)| parked).sum();
@@ -79,7 +76,7 @@ impl Sweeper {
     }
 }
 
-/// A number of rows as CloudWatch takes it.
+/// A number of rows as `CloudWatch` takes it.
 fn count(rows: i64) -> f64 {
     u32::try_from(rows).map_or(f64::from(u32::MAX), f64::from)
 }

@@ -8,7 +8,7 @@ use nightshift_sweep::Sweeper;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let (app, machines) = App::from_env(MachinesConfig::from_env).await?;
+    let (app, machines) = App::from_env(MachinesConfig::from_env)?;
     let provider = machines.provider(&*app.secrets).await?;
     let platform = app.platform(provider, Settings::default());
     let sweeper = Arc::new(Sweeper::new(app, platform));

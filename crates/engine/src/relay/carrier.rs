@@ -116,6 +116,7 @@ impl Carrier for InProcess {
 
 /// Groups copies of the same step, in the order of each one's first. Their traces do not count: whose
 /// wake it was makes no difference to what has to be done.
+#[must_use]
 pub fn alike<T: AsRef<LeasedStep>>(leased: Vec<T>) -> Vec<Vec<T>> {
     #[derive(PartialEq, Eq, Hash)]
     enum Key {

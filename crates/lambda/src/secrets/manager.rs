@@ -7,7 +7,10 @@ use std::{
     time::Instant,
 };
 
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
+use aws_sdk_secretsmanager::{
+    error::{DisplayErrorContext, SdkError},
+    operation::get_secret_value::GetSecretValueError,
+};
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 
@@ -68,14 +71,10 @@ impl SecretsManager {
     }
 }
 
-fn is_unknown(
-    error: &aws_sdk_secretsmanager::error::SdkError<
-        aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError,
-    >,
-) -> bool {
+fn is_unknown(error: &SdkError<GetSecretValueError>) -> bool {
     error
         .as_service_error()
-        .is_some_and(|error| error.is_resource_not_found_exception())
+        .is_some_and(GetSecretValueError::is_resource_not_found_exception)
 }
 
 impl Secrets for SecretsManager {
@@ -96,3 +95,7 @@ impl fmt::Debug for SecretsManager {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! Planted bugs that are SQL: each statement as somebody in a hurry would write it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use nightshift_domain::{
     Epoch, InvestigationId, PoolId, SandboxId,
     investigation::CLAIM_PATIENCE,
@@ -44,6 +44,7 @@ impl Tx {
                 investigation: investigation.into(),
                 sandbox: sandbox.into(),
                 epoch: Epoch(epoch + 1),
+                waited: TimeDelta::zero(),
             };
             let step = Step::Dispatch {
                 investigation: one.investigation,

@@ -66,6 +66,34 @@ async fn a_report_is_settled_stored_and_ends_the_work(pg: PgPool) {
 }
 
 #[sqlx::test(migrations = "../../migrations")]
+async fn a_sender_that_wants_to_be_told_is_told_of_its_own_reports_once(pg: PgPool) {
+    let world = World::new(pg).await;
+    let tenant = world.tenant("acme").await;
+    let run = world.run(tenant, "ledger").await;
+    let bystander = world.run(tenant, "web").await;
+    sqlx::query(
+        "update endpoints e set report_url = 'https://hooks.test/'
+           from deliveries d, alerts a
+          where d.endpoint_id = e.id and a.delivery_id = d.id and a.id = $1",
+    )
+    .bind(run.alert.as_uuid())
+    .execute(&world.pg)
+    .await
+    .unwrap();
+
+    for run in [run, run, bystander] {
+        let evidence = two_kinds(&world, run).await;
+        world
+            .cases
+            .submit(run.key, &parsed(draft(&evidence, 0.5)))
+            .await
+            .unwrap();
+    }
+
+    assert_eq!(world.steps().await, ["rest", "write_back", "rest"]);
+}
+
+#[sqlx::test(migrations = "../../migrations")]
 async fn submitting_again_answers_the_same_and_changes_nothing(pg: PgPool) {
     let world = World::new(pg).await;
     let tenant = world.tenant("acme").await;
