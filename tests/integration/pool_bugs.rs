@@ -5,7 +5,7 @@
 //! | B1 one claim, two machines · B2 one machine, two claims · B5 granted though not ready · B6 a rotation takes a claimed one · B16 refill slows claims | `claims` (B16 is measured: `./dev bench claims --with-refill`) |
 //! | B3 made many times too often · B4 a lost event freezes the pool · B7 a lost lock shrinks it · B8 a bad image costs without end · B9 machines nobody knows of · B14 one timeout stops a burst | `supply` |
 //! | B11 one sandbox's end hits another · B12 limits differ when warm · B13 handed over again · B17 bound to a worker that is no more · B18 epochs begin anew · B19 a wake is lost | `handover` |
-//! | B10 only the control plane ends a machine | the supervisor's own tests: `a_machine_ends_by_itself_though_nobody_tells_it_to` |
+//! | B10 only the control plane ends a machine | the supervisor's own tests: `a_machine_whose_control_plane_is_gone_ends_by_itself_at_its_deadline` |
 //! | B15 a placeholder leaves instead of a credential | the supervisor's `each_server_gets_its_own_token_in_place_of_what_the_caller_sent`, the gateway's `the_provider_gets_our_key_and_never_the_runs_token` |
 
 mod claims;

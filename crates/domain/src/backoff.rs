@@ -18,7 +18,12 @@ pub fn full_jitter(attempt: i32, first: TimeDelta, longest: TimeDelta, roll: u64
 #[must_use]
 pub const fn draw(seed: u128) -> u64 {
     // SplitMix64 over both halves.
-    let mut mixed = (seed as u64) ^ ((seed >> 64) as u64).rotate_left(32);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "each half is taken by itself"
+    )]
+    let (low, high) = (seed as u64, (seed >> 64) as u64);
+    let mut mixed = low ^ high.rotate_left(32);
     mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

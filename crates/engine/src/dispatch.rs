@@ -58,7 +58,9 @@ pub async fn dispatch(
                 Ok(lost::replace(platform, investigation, epoch, reason).await?)
             }
             Decision::Retry | Decision::LookUp | Decision::Pause | Decision::GiveUp => {
-                if let Some(region) = region_of(platform, sandbox).await? {
+                if matches!(error, MachinesError::RateLimited(_))
+                    && let Some(region) = region_of(platform, sandbox).await?
+                {
                     rate::note_refusal(platform, &region, &error).await?;
                 }
                 Err(error.into())

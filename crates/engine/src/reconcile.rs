@@ -25,6 +25,8 @@ use crate::{
 pub const GRACE: TimeDelta = TimeDelta::minutes(3);
 /// Suspicions settled in one pass, at most; the next pass goes on.
 const AT_ONCE: i64 = 50;
+/// How long one pass goes on settling; what is left is still a suspicion in the next.
+const BUDGET: TimeDelta = TimeDelta::seconds(20);
 /// Rows asked for in one statement.
 const CHUNK: usize = 1_000;
 
@@ -91,7 +93,13 @@ pub async fn reconcile(platform: &Platform) -> Result<Reconciled, ReconcileError
     let [orphans, unlearned, vanished] = due.as_slice() else {
         return Ok(done);
     };
-    for app in orphans {
+    let in_time = || platform.clock.now() - now < BUDGET;
+    for held in standing.iter().filter(|held| vanished.contains(&held.app)) {
+        if in_time() {
+            done.replaced += usize::from(unless_stale(replace(platform, held, now).await)?);
+        }
+    }
+    for app in orphans.iter().take_while(|_| in_time()) {
         let listed = inventory.apps.get(app).map_or(&[][..], Vec::as_slice);
         done.destroyed += usize::from(destroy(platform, app, listed).await?);
     }
@@ -100,9 +108,6 @@ pub async fn reconcile(platform: &Platform) -> Result<Reconciled, ReconcileError
             let adopted = adopt(platform, app, machine, now).await;
             done.adopted += usize::from(unless_stale(adopted.map_err(Into::into))?);
         }
-    }
-    for held in standing.iter().filter(|held| vanished.contains(&held.app)) {
-        done.replaced += usize::from(unless_stale(replace(platform, held, now).await)?);
     }
     if done != Reconciled::default() {
         tracing::info!(?done, "Settled differences with the provider");
@@ -168,13 +173,12 @@ fn compare(
             Some(("provisioning", false)) if !machines.is_empty() => {
                 found.unlearned.push(app.clone());
             }
-            Some(_) => {}
             // Not in our rows, and yet made by us: the rows are older than it, as after a restore.
             None if !machines.is_empty() && machines.iter().all(marked) => {
                 found.orphans.push(app.clone());
             }
-            // Somebody else's, or nothing that costs anything.
-            None => {}
+            // Ours and as it should be; or somebody else's; or nothing that costs anything.
+            Some(_) | None => {}
         }
     }
     let listed: BTreeSet<&str> = inventory

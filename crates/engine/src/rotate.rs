@@ -41,10 +41,8 @@ pub(crate) async fn rotate(
         AT_ONCE
     } else if full && breaker.proven {
         (counted.target / 4).clamp(1, AT_ONCE)
-    } else if full && level.waiting == 0 {
-        1
     } else {
-        0
+        i64::from(full && level.waiting == 0)
     };
     let others = Ready::NotOf(level.generation);
     let count = (spared - level.retiring).clamp(0, of_others);

@@ -235,3 +235,25 @@ fn the_token_is_not_in_what_the_client_shows_of_itself() {
     assert!(Client::new("ftp://127.0.0.1", "t".into()).is_err());
     assert!(Client::new("nonsense", "t".into()).is_err());
 }
+
+#[tokio::test]
+async fn an_organisations_apps_are_read_to_the_last_page() {
+    let (client, count) = provider(|nth, request| {
+        assert_eq!(request.uri().path(), "/v1/apps");
+        let query = request.uri().query().unwrap();
+        assert!(query.contains("org_slug=o"), "{query}");
+        let app = |name: &str| json!({ "id": name, "name": name });
+        // A page may be empty and still not be the last.
+        Json(match nth {
+            0 => json!({ "apps": [app("a")], "total_apps": 2, "next_cursor": "a" }),
+            1 => json!({ "apps": [], "next_cursor": "b" }),
+            _ => json!({ "apps": [app("c")], "next_cursor": "" }),
+        })
+        .into_response()
+    })
+    .await;
+    let apps = client.org_apps("o").await.unwrap();
+    let names: Vec<_> = apps.iter().map(|app| app.name.as_str()).collect();
+    assert_eq!(names, ["a", "c"]);
+    assert_eq!(count.load(SeqCst), 3);
+}

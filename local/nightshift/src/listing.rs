@@ -87,11 +87,13 @@ pub async fn pool(api: &Api, json: bool) -> Result<()> {
     let mut table = Table::new([
         "pool", "target", "ready", "coming", "claimed", "retiring", "waiting",
     ]);
+    let mut why = Vec::new();
     for item in &items {
+        why.extend(reasons(item));
         let number = |name: &str| item[name].as_i64().unwrap_or(0);
         table.row(&[
             text(item, "name"),
-            text(item, "target_ready"),
+            text(&item["supply"], "target"),
             text(item, "ready"),
             (number("planned") + number("provisioning")).to_string(),
             text(item, "claimed"),
@@ -99,7 +101,52 @@ pub async fn pool(api: &Api, json: bool) -> Result<()> {
             text(item, "waiting"),
         ]);
     }
-    show(json, &items, &table)
+    show(json, &items, &table)?;
+    if !json {
+        for line in why {
+            answer(&line);
+        }
+    }
+    Ok(())
+}
+
+/// Why a pool's target is what it is, and what holds its supply up, a line each.
+fn reasons(pool: &Value) -> Vec<String> {
+    let (name, supply) = (text(pool, "name"), &pool["supply"]);
+    let mut lines = Vec::new();
+    if let (Some(claims), Some(provision)) = (
+        supply["claims_per_s"].as_f64(),
+        supply["provision_s"].as_f64(),
+    ) {
+        let floor = text(pool, "target_ready");
+        lines.push(format!(
+            "{name}: floor {floor}, {claims:.2} claims a second, {provision:.1} s to make one"
+        ));
+    }
+    if supply["ready_of_other_images"].as_i64().unwrap_or(0) > 0 {
+        let others = text(supply, "ready_of_other_images");
+        lines.push(format!(
+            "{name}: {others} ready of an image that is being replaced"
+        ));
+    }
+    if !supply["paused_until"].is_null() {
+        let until = clock(supply, "paused_until");
+        lines.push(format!(
+            "{name}: the provider asked to be left alone until {until}"
+        ));
+    }
+    let breakers = supply["breakers"].as_array().map_or(&[][..], Vec::as_slice);
+    for breaker in breakers.iter().filter(|one| one["state"] != "closed") {
+        lines.push(crate::render::clean(&format!(
+            "{name}: image {} is not made until {}, {} of the last {} failed: {}",
+            text(breaker, "generation"),
+            clock(breaker, "until"),
+            text(breaker, "recent").matches('x').count(),
+            text(breaker, "recent").len(),
+            text(breaker, "last_failure"),
+        )));
+    }
+    lines
 }
 
 /// Steps that were given up.

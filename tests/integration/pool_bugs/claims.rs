@@ -60,7 +60,7 @@ async fn b2_coordinators_of_two_versions_never_grant_a_sandbox_twice(pg: PgPool)
 
     join_all(processes.iter().enumerate().map(async |(number, process)| {
         if number % 2 == 0 {
-            return claim(process, world.pool).await;
+            return claim(process, world.pool).await.map(drop);
         }
         for _ in 0..10 {
             let mut tx = process.store.begin().await?;
