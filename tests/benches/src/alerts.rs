@@ -3,11 +3,11 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hmac::{Hmac, Mac};
 use nightshift_alert_intake::{IntakeState, router};
 use nightshift_engine::SystemClock;
-use nightshift_lambda::FileSecrets;
+use nightshift_lambda::{FileSecrets, SealedFile};
 use nightshift_store::Store;
 use nightshift_terminal::Table;
 use serde_json::{Map, Value, json};
@@ -148,8 +148,9 @@ struct Hooks {
 
 impl Hooks {
     async fn serve(database: &Database, cast: &Cast, folder: &Path) -> Result<Self> {
-        let secrets = folder.join("secrets.json");
-        write_secrets(&secrets)?;
+        let secrets = folder.join("secrets.sealed");
+        let held = [("webhook/bench".to_owned(), SECRET.to_owned())];
+        SealedFile::at(&secrets).seal(&held.into())?;
         let intake = router(IntakeState {
             store: Store::connect(database.url(), CONNECTIONS).await?,
             clock: Arc::new(SystemClock),
@@ -199,17 +200,6 @@ impl Hooks {
             _ => Answer::Lost,
         }
     }
-}
-
-fn write_secrets(path: &Path) -> Result<()> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(file.write_all(json!({ "webhook/bench": SECRET }).to_string().as_bytes())?)
 }
 
 fn signature(body: &str) -> String {

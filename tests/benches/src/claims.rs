@@ -11,6 +11,9 @@ mod provider;
 mod refill;
 mod supply;
 
+pub(crate) use flow::{Flow, Options};
+pub(crate) use provider::Nowhere;
+
 use std::{path::Path, time::Duration};
 
 use anyhow::Result;
@@ -45,6 +48,22 @@ impl Bench<'_> {
 
     fn wants_only(&self, part: &str) -> bool {
         self.only.iter().any(|only| only == part)
+    }
+}
+
+/// A bench whose loads take so long.
+pub(crate) fn bench<'a>(
+    database: &'a Database,
+    cast: seed::Cast,
+    output: &'a Output,
+    measured: Duration,
+) -> Bench<'a> {
+    Bench {
+        database,
+        cast,
+        output,
+        measured,
+        only: &[],
     }
 }
 

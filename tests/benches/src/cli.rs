@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 
-use crate::{alerts, claims, figures::Output};
+use crate::{alerts, claims, cold_start, figures::Output, fleet};
 
 /// Measures the platform. Every figure is explained in docs/benchmarks.md.
 #[derive(Debug, Parser)]
@@ -24,6 +24,35 @@ enum Bench {
     Claims(Claims),
     /// Alerts answered, at a usual rate and far above it.
     Alerts(Alerts),
+    /// Thousands of live investigations with their heartbeats.
+    Fleet(Fleet),
+    /// Start of every function binary to its first answer.
+    ColdStart(ColdStart),
+}
+
+/// What `fleet` measures.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Fleet {
+    /// JSON as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Live investigations.
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) agents: usize,
+    /// Seconds of steady state.
+    #[arg(long, default_value_t = 150)]
+    pub(crate) seconds: u64,
+}
+
+/// What `cold-start` measures.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ColdStart {
+    /// JSON as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Starts of each function.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) runs: usize,
 }
 
 /// What `alerts` measures.
@@ -71,6 +100,14 @@ impl Cli {
             Bench::Alerts(wanted) => {
                 let output = Output::new(wanted.json);
                 alerts::run(&local, &wanted, &output).await
+            }
+            Bench::Fleet(wanted) => {
+                let output = Output::new(wanted.json);
+                fleet::run(&local, &wanted, &output).await
+            }
+            Bench::ColdStart(wanted) => {
+                let output = Output::new(wanted.json);
+                cold_start::run(&local, &wanted, &output).await
             }
         }
     }

@@ -107,9 +107,7 @@ impl Database {
         let mut server = PgConnection::connect(&format!("{server}/postgres")).await?;
         drop_database(&mut server, &self.name).await?;
         server.close().await?;
-        if std::env::var_os("KEEP").is_none() {
-            self.cluster.stop()?;
-        }
+        self.cluster.stop()?;
         Ok(())
     }
 }

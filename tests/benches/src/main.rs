@@ -10,6 +10,8 @@ mod usage;
 
 mod alerts;
 mod claims;
+mod cold_start;
+mod fleet;
 
 use std::process::ExitCode;
 

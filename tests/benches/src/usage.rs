@@ -54,6 +54,25 @@ impl Usage {
         each(self.postgres, count)
     }
 
+    /// Cores that PostgreSQL kept busy.
+    pub(crate) fn postgres_cores(&self, during: Duration) -> f64 {
+        self.postgres.as_secs_f64() / during.as_secs_f64()
+    }
+
+    /// Cores that this process kept busy.
+    pub(crate) fn bench_cores(&self, during: Duration) -> f64 {
+        self.bench.as_secs_f64() / during.as_secs_f64()
+    }
+
+    /// Megabytes of WAL.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a benchmark writes far below 2^52 bytes"
+    )]
+    pub(crate) fn wal_mb(&self) -> f64 {
+        self.wal_bytes as f64 / 1e6
+    }
+
     /// Microseconds of this process's processor time for each of `count`.
     pub(crate) fn bench_us(&self, count: usize) -> f64 {
         each(self.bench, count)

@@ -48,27 +48,27 @@ const TIDY_EVERY: Duration = Duration::from_millis(100);
 
 /// What runs while grants are measured.
 #[derive(Debug, Clone)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// Grants in one transaction, at most.
-    pub(super) batch: i64,
+    pub(crate) batch: i64,
     /// Who signals: we after the commit, or a trigger inside every transaction that writes a step.
-    pub(super) notify: Notify,
+    pub(crate) notify: Notify,
     /// How ready sandboxes come.
-    pub(super) stock: Stock,
+    pub(crate) stock: Stock,
     /// Groups of tenants, by place, and how many cases each needs.
-    pub(super) groups: Vec<(Range<usize>, usize)>,
+    pub(crate) groups: Vec<(Range<usize>, usize)>,
 }
 
 /// Who signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Notify {
+pub(crate) enum Notify {
     AfterCommit,
     InTransaction,
 }
 
 /// How ready sandboxes come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stock {
+pub(crate) enum Stock {
     /// There is always one.
     Plenty,
     /// At this rate, so that tickets wait.
@@ -78,7 +78,7 @@ pub(super) enum Stock {
 }
 
 /// Everything that runs while grants are measured.
-pub(super) struct Flow {
+pub(crate) struct Flow {
     intake: Store,
     signals: Store,
     pool: PoolId,
@@ -99,7 +99,7 @@ struct Desk {
 
 impl Options {
     /// The platform as it is, with cases for `enough` grants of all tenants.
-    pub(super) fn plain(bench: &Bench<'_>, enough: usize) -> Self {
+    pub(crate) fn plain(bench: &Bench<'_>, enough: usize) -> Self {
         Self {
             batch: Settings::default().grant_batch,
             notify: Notify::AfterCommit,
@@ -111,7 +111,7 @@ impl Options {
 
 impl Flow {
     /// Starts relay, coordinator and housekeeping.
-    pub(super) async fn start(bench: &Bench<'_>, options: &Options) -> Result<Arc<Self>> {
+    pub(crate) async fn start(bench: &Bench<'_>, options: &Options) -> Result<Arc<Self>> {
         let admin = &bench.database.admin;
         let mut cases = Vec::new();
         for (tenants, enough) in &options.groups {
@@ -179,7 +179,7 @@ impl Flow {
     }
 
     /// Enqueues one case of a group and waits until its grant is seen.
-    pub(super) async fn one(&self, group: usize) -> Result<()> {
+    pub(crate) async fn one(&self, group: usize) -> Result<()> {
         let cases = self.cases.get(group).context("no such group")?;
         let case = cases
             .lock()
@@ -211,7 +211,7 @@ impl Flow {
     }
 
     /// Stops everything.
-    pub(super) async fn end(self: Arc<Self>, bench: &Bench<'_>) -> Result<()> {
+    pub(crate) async fn end(self: Arc<Self>, bench: &Bench<'_>) -> Result<()> {
         let _ = self.stop.send(true);
         self.desk.wake.notify_one();
         let flow = Arc::into_inner(self).context("something still uses the flow")?;
