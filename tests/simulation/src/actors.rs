@@ -4,9 +4,9 @@ mod agent;
 mod functions;
 mod people;
 
-pub use agent::{DIGEST, agent};
+pub use agent::agent;
 pub use functions::{function, relay, sweeper};
-pub use people::{asker, sender};
+pub use people::{asker, image, operator, sender};
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -21,6 +21,8 @@ pub enum Effect {
     MakeMachine {
         /// With this volume.
         volume: String,
+        /// That runs this image.
+        image: String,
         /// To be found by these words.
         metadata: BTreeMap<String, String>,
     },
@@ -65,6 +67,8 @@ pub struct Boot {
     pub app: String,
     /// Which machine.
     pub machine: String,
+    /// What it runs.
+    pub image: String,
     /// Which boot of it.
     pub number: u32,
 }
@@ -99,6 +103,7 @@ struct Machine {
     exit: Option<i32>,
     boots: u32,
     last_boot: usize,
+    image: String,
     metadata: BTreeMap<String, String>,
 }
 
@@ -126,7 +131,11 @@ impl Cloud {
                 let volume = found.volume.get_or_insert_with(|| format!("vol{made}"));
                 Ok(Answered::Volume(volume.clone()))
             }
-            Effect::MakeMachine { volume, metadata } => {
+            Effect::MakeMachine {
+                volume,
+                image,
+                metadata,
+            } => {
                 let found = self.apps.get_mut(app).ok_or_else(|| missing("app"))?;
                 if found.volume.as_deref() != Some(volume) {
                     return Err(MachinesError::VolumeGone(refusal(400, "volume not found")));
@@ -137,6 +146,7 @@ impl Cloud {
                     exit: None,
                     boots: 0,
                     last_boot: 0,
+                    image: image.clone(),
                     metadata: metadata.clone(),
                 });
                 Ok(Answered::Machine(Made {
@@ -174,6 +184,7 @@ impl Cloud {
         let boot = Boot {
             app: app.to_owned(),
             machine: machine.id.clone(),
+            image: machine.image.clone(),
             number: machine.boots,
         };
         self.booted.push(boot);

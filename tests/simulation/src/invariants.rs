@@ -128,7 +128,11 @@ impl Commit<'_> {
             .iter()
             .filter(|row| !known(row))
             .count();
-        let coming = self.after.count(&["ready", "planned", "provisioning"]);
+        let current = self.after.sandboxes.iter().filter(|row| {
+            Some(row.generation) == self.after.generation
+                && matches!(row.state.as_str(), "ready" | "planned" | "provisioning")
+        });
+        let coming = current.count();
         let waiting = [self.begun, self.decided].map(|seen| seen.waiting().count());
         let wanted = core.most_wanted + waiting.into_iter().max().unwrap_or_default();
         if planned > 0 && coming > wanted {

@@ -16,7 +16,7 @@ pub mod cell;
 pub mod clock;
 pub mod cloud;
 pub mod core;
-mod database;
+pub mod database;
 mod explore;
 pub mod invariants;
 mod plants;
@@ -28,7 +28,7 @@ pub mod scenario;
 mod seed;
 pub mod snapshot;
 pub mod trace;
-mod world;
+pub mod world;
 
 pub use database::Database;
 pub use explore::{Exploration, Explored, explore};

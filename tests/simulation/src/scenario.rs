@@ -20,6 +20,8 @@ pub struct Scenario {
     pub grant_batch: i64,
     /// What is delivered, in the order of time.
     pub deliveries: Vec<Delivery>,
+    /// When the pool is pointed at another image, and back.
+    pub rotations: Vec<TimeDelta>,
     /// Questions from people.
     pub questions: usize,
     /// How long a reported sandbox is kept for them.
@@ -122,11 +124,22 @@ impl Scenario {
             max_sandboxes: i32::try_from(target_ready + room).unwrap_or(1),
             grant_batch: rng.within(1..=4),
             deliveries,
+            rotations: rotations(&mut rng),
             questions: rng.below(3),
             rest_for: rng.millis(20_000..=200_000),
             rough_steps: 100 + rng.below(250),
             faults: Faults::of(&mut rng),
         }
+    }
+}
+
+fn rotations(rng: &mut Rng) -> Vec<TimeDelta> {
+    let first = rng.millis(0..=60_000);
+    let second = first + rng.millis(1_000..=60_000);
+    match rng.below(6) {
+        0 | 1 => vec![first],
+        2 => vec![first, second],
+        _ => Vec::new(),
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Snapshot {
     pub investigations: Vec<InvestigationRow>,
     /// Sandboxes, oldest first.
     pub sandboxes: Vec<SandboxRow>,
+    /// The pool's generation.
+    pub generation: Option<i64>,
     /// Tickets, by place.
     pub tickets: Vec<TicketRow>,
     /// Steps that wait.
@@ -55,6 +57,7 @@ pub struct SandboxRow {
     pub machine: Option<String>,
     pub deadline_at: Option<DateTime<Utc>>,
     pub version: i64,
+    pub generation: i64,
 }
 
 /// One ticket.
@@ -95,8 +98,9 @@ select json_build_object(
            from investigations) r),
     'sandboxes', (select coalesce(json_agg(r order by r.id), '[]') from
         (select id, state, investigation_id, reason, epoch, attested_epoch, app, machine, deadline_at,
-                version
+                version, generation
            from sandboxes) r),
+    'generation', (select max(generation) from pools),
     'tickets', (select coalesce(json_agg(r order by r.place), '[]') from
         (select place, investigation_id, tenant_id, state from tickets) r),
     'outbox', (select coalesce(json_agg(r order by r.id), '[]') from

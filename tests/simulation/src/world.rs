@@ -25,8 +25,11 @@ use crate::{
 /// Where all machines are.
 pub const REGION: &str = "here";
 
+/// The pool's name.
+pub const POOL: &str = "simulated";
+
 /// Actors that are there from the beginning.
-const STANDING: usize = 17;
+const STANDING: usize = 18;
 /// Agents that may live at once; one more ends the oldest.
 const AGENTS: usize = 7;
 
@@ -57,6 +60,7 @@ struct Slot {
 enum Role {
     Sender,
     Asker,
+    Operator,
     Relay,
     Sweeper,
     Function(Name),
@@ -78,6 +82,7 @@ impl World {
             Role::Sender,
             Role::Sender,
             Role::Asker,
+            Role::Operator,
             Role::Relay,
             Role::Relay,
             Role::Sweeper,
@@ -129,9 +134,9 @@ async fn furnish(core: &Shared, monitor: &PgPool) -> anyhow::Result<()> {
     let mut tx = store.begin().await?;
     let pool = Pool {
         id: PoolId::generate(),
-        name: "simulated".to_owned(),
+        name: POOL.to_owned(),
         region: REGION.to_owned(),
-        image: format!("sandbox@{}", actors::DIGEST),
+        image: actors::image(0),
         target_ready: scenario.target_ready,
         max_sandboxes: scenario.max_sandboxes,
     };
@@ -169,6 +174,7 @@ impl Role {
         match self {
             Self::Sender => "intake".to_owned(),
             Self::Asker => "asker".to_owned(),
+            Self::Operator => "operator".to_owned(),
             Self::Relay => "relay".to_owned(),
             Self::Sweeper => "sweep".to_owned(),
             Self::Function(queue) => queue.as_str().to_owned(),
@@ -230,6 +236,7 @@ impl Slot {
         self.life = match &self.role {
             Role::Sender => Some(Box::pin(actors::sender(actor))),
             Role::Asker => Some(Box::pin(actors::asker(actor))),
+            Role::Operator => Some(Box::pin(actors::operator(actor))),
             Role::Relay => Some(Box::pin(actors::relay(actor))),
             Role::Sweeper => Some(Box::pin(actors::sweeper(actor))),
             Role::Function(queue) => Some(Box::pin(actors::function(actor, *queue))),
@@ -266,7 +273,12 @@ impl Slot {
             || self.cell.parked().is_none_or(|parked| {
                 matches!(
                     parked.point,
-                    "sqs.receive" | "intake.idle" | "relay.idle" | "sweep.idle" | "asker.idle"
+                    "sqs.receive"
+                        | "intake.idle"
+                        | "relay.idle"
+                        | "sweep.idle"
+                        | "asker.idle"
+                        | "operator.idle"
                 )
             })
     }

@@ -13,14 +13,14 @@ use crate::{
     cloud::Boot,
 };
 
-/// The digest of the image that every machine runs.
-pub const DIGEST: &str = "sha256:5a5a";
-
 /// Lives in `boot` until it is done, refused or killed.
 pub async fn agent(me: Actor, boot: Boot) {
     let until = me.core(|core| core.now + core.rng.millis(50..=3_000));
     me.sleep("agent.boot", until).await;
     if let Some(admitted) = attest(&me, &boot).await {
+        if me.core(|core| core.rng.happens(1_000)) {
+            insist(&me, &boot).await;
+        }
         work(&me, &admitted).await;
     }
     me.note("ends");
@@ -85,11 +85,26 @@ fn statement(me: &Actor, boot: &Boot) -> MachineStatement {
         app_name: boot.app.clone(),
         machine_id: boot.machine.clone(),
         machine_version: "v1".to_owned(),
-        image_digest: DIGEST.to_owned(),
+        image_digest: digest(&boot.image).to_owned(),
         jti: format!("jti-{number}"),
         iat: now,
         nbf: now,
         exp: now + 600,
+    }
+}
+
+/// The digest in the name of an image.
+fn digest(image: &str) -> &str {
+    image.rsplit_once('@').map_or("", |(_, digest)| digest)
+}
+
+/// Asks for tokens once more, as whoever got hold of the machine's identity would.
+async fn insist(me: &Actor, boot: &Boot) {
+    let statement = statement(me, boot);
+    let clock = me.clock();
+    let store = &me.platform.store;
+    if let Ok(admitted) = attest::admit(store, &clock, &statement, "another-key").await {
+        begin(me, &admitted);
     }
 }
 

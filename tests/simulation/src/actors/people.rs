@@ -1,7 +1,7 @@
 //! Those outside: senders of alerts, and people with questions.
 
 use nightshift_domain::{
-    InvestigationId,
+    InvestigationId, PoolId,
     alert::{Severity, Signal},
 };
 use nightshift_engine::{
@@ -10,7 +10,13 @@ use nightshift_engine::{
 };
 
 use super::{Actor, functions::judge_refusal};
-use crate::{cell::Wait, core::Core};
+use nightshift_store::{Pool, StoreError};
+
+use crate::{
+    cell::Wait,
+    core::Core,
+    world::{POOL, REGION},
+};
 
 /// Delivers what is due until it is answered, through the intake function. There may be several, and then
 /// they deliver the same thing at the same time.
@@ -66,6 +72,45 @@ fn pick(core: &mut Core) -> Option<(usize, nightshift_store::Endpoint, String, S
         details: serde_json::json!({}),
     };
     Some((index, endpoint, delivery.key, signal))
+}
+
+/// Points the pool at another image, and perhaps back, when the scenario says so.
+pub async fn operator(me: Actor) {
+    let (rotations, began) = me.core(|core| (core.scenario.rotations.clone(), core.began));
+    for (number, after) in rotations.into_iter().enumerate() {
+        me.sleep("operator.idle", began + after).await;
+        let image = image(number + 1);
+        me.note(&format!("points the pool at {image}"));
+        if let Err(error) = point_at(&me, &image).await {
+            me.note(&format!("failed: {}", nightshift_engine::causes(&error)));
+        }
+    }
+}
+
+/// The image of the pool after so many rotations: there are two.
+#[must_use]
+pub fn image(rotations: usize) -> String {
+    let digest = if rotations.is_multiple_of(2) {
+        "5a5a"
+    } else {
+        "6b6b"
+    };
+    format!("sandbox@sha256:{digest}")
+}
+
+async fn point_at(me: &Actor, image: &str) -> Result<(), StoreError> {
+    let (now, scenario) = me.core(|core| (core.now, std::sync::Arc::clone(&core.scenario)));
+    let pool = Pool {
+        id: PoolId::generate(),
+        name: POOL.to_owned(),
+        region: REGION.to_owned(),
+        image: image.to_owned(),
+        target_ready: scenario.target_ready,
+        max_sandboxes: scenario.max_sandboxes,
+    };
+    let mut tx = me.platform.store.begin().await?;
+    tx.put_pool(&pool, now).await?;
+    tx.commit().await
 }
 
 /// Asks about investigations that work or rest.

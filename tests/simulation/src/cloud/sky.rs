@@ -140,6 +140,7 @@ impl Provider for Sky {
         Box::pin(async move {
             let effect = Effect::MakeMachine {
                 volume: plan.volume.clone(),
+                image: plan.image.clone(),
                 metadata: plan.metadata.clone(),
             };
             match self.call(app, effect).await? {

@@ -384,7 +384,8 @@ fn fate_of(core: &mut Core, slot: &Slot, forced: bool) -> Fate {
     let faults = core.faults();
     let name = slot.cell.name();
     let point = parked.point;
-    if slot.role != Role::Asker && core.rng.happens(faults.crash) {
+    let outside = matches!(slot.role, Role::Asker | Role::Operator);
+    if !outside && core.rng.happens(faults.crash) {
         core.note(&format!("{name} at {point}"));
         return Fate::Crash;
     }

@@ -1,0 +1,69 @@
+//! A bounded set of schedules, and that a schedule is the same whenever it is run.
+
+use nightshift_simulation::{Database, Exploration, World, bugs, corpus, explore, run};
+
+/// Schedules beside those that failed once.
+const SEEDS: u64 = 48;
+
+fn url() -> String {
+    let url = std::env::var_os("DATABASE_URL").expect("DATABASE_URL names a PostgreSQL");
+    url.into_string().unwrap()
+}
+
+#[test]
+fn no_schedule_of_a_bounded_set_violates_anything() {
+    let explored = explore(
+        &Exploration {
+            url: url(),
+            seeds: corpus().into_iter().chain(1..=SEEDS).collect(),
+            workers: 2,
+            until_found: false,
+            keep_trace: false,
+        },
+        |_| {},
+    )
+    .unwrap();
+    let failed: Vec<_> = explored
+        .failed
+        .iter()
+        .map(|outcome| (outcome.seed, &outcome.violations))
+        .collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(explored.crashes > SEEDS, "hardly anything was killed");
+}
+
+#[tokio::test]
+async fn a_seed_that_is_run_again_does_the_same_bit_for_bit() {
+    let name = |which| format!("simulation_again_{}_{which}", std::process::id());
+    let mut one = Database::create(&url(), &name(1), World::LINES)
+        .await
+        .unwrap();
+    let mut other = Database::create(&url(), &name(2), World::LINES)
+        .await
+        .unwrap();
+    // The other database has seen another seed before.
+    run(&mut other, 5, false).await.unwrap();
+    let mut digests = Vec::new();
+    for seed in [2, 3, 4] {
+        let first = run(&mut one, seed, true).await.unwrap();
+        let again = run(&mut other, seed, true).await.unwrap();
+        let differs = first.trace.iter().zip(&again.trace).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first.digest, again.digest, "seed {seed}");
+        digests.push(first.digest);
+    }
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), 3, "every seed is the same schedule");
+    one.drop(&url()).await.unwrap();
+    other.drop(&url()).await.unwrap();
+}
+
+#[test]
+fn at_least_twelve_bugs_can_be_planted_and_each_has_a_name_of_its_own() {
+    let mut names: Vec<_> = bugs().iter().map(|bug| bug.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), bugs().len());
+    assert!(names.len() >= 12);
+}
