@@ -90,8 +90,11 @@ pub async fn end_all_but(spared: Option<Pid>) -> usize {
         if left.is_empty() {
             break;
         }
-        for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
-            let _ = kill_process(pid, Signal::KILL);
+        // All are held still first: a shell whose command dies before it does goes on with the next one.
+        for signal in [Signal::STOP, Signal::KILL] {
+            for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                let _ = kill_process(pid, signal);
+            }
         }
         tokio::time::sleep(PAUSE).await;
         left = family(&processes(), root, spared);
