@@ -10,6 +10,8 @@ mod claim;
 mod intake;
 mod layers;
 mod message;
+mod pool;
+mod pool_bugs;
 mod publish;
 mod queues;
 mod relay;
