@@ -3,13 +3,14 @@
 //! Parse, prove, one use case, answer. Whatever its sender signed is kept before we answer 2xx;
 //! whatever we could not keep is answered so that the sender tries again.
 
+mod gate;
 mod outcome;
 mod receive;
 mod source;
 
 use std::{fmt, sync::Arc};
 
-use axum::{Router, extract::DefaultBodyLimit, routing::post};
+use axum::{Extension, Router, extract::DefaultBodyLimit, routing::post};
 use nightshift_engine::Clock;
 use nightshift_lambda::{Secrets, http::with_manners};
 use nightshift_store::Store;
@@ -34,6 +35,7 @@ pub fn router(state: IntakeState) -> Router {
         .route("/v1/hooks/{path_token}", post(receive::receive))
         // We count the bytes ourselves, so that the answer says what happened.
         .layer(DefaultBodyLimit::disable())
+        .layer(Extension(gate::Gate::new()))
         .with_state(state);
     with_manners(hooks)
 }

@@ -1,6 +1,7 @@
 //! The route: reads the body, finds out whose it is, proves its sender, and takes it in.
 
 use axum::{
+    Extension,
     body::{Body, Bytes},
     extract::{Path, State},
     http::HeaderMap,
@@ -13,6 +14,7 @@ use secrecy::SecretString;
 
 use crate::{
     IntakeState, MAX_BODY_BYTES,
+    gate::Gate,
     outcome::{Failure, Outcome, Refusal},
     source::{self, Content, Delivery, Reading},
 };
@@ -20,6 +22,7 @@ use crate::{
 /// Answers one delivery, and logs what became of it, once.
 pub(crate) async fn receive(
     State(state): State<IntakeState>,
+    Extension(gate): Extension<Gate>,
     Path(path_token): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -27,6 +30,11 @@ pub(crate) async fn receive(
     let body = match body::read(body, MAX_BODY_BYTES).await {
         Ok(body) => body,
         Err(problem) => return Refusal::Unreadable(problem).answer(),
+    };
+    // Not before the body is there: a slow sender takes nobody's place.
+    let _inside = match gate.enter() {
+        Ok(permit) => permit,
+        Err(problem) => return Gate::refuse(problem),
     };
     let endpoint = match find(&state, &path_token, &body).await {
         Ok(endpoint) => endpoint,
