@@ -1,6 +1,8 @@
 //! The whole of it as a person runs it: real programs, real sandboxes, a stack of its own in a folder of
 //! its own. Needs the programs of this build beside the tests (`cargo build --workspace --bins`).
 
+mod ministack;
+
 use anyhow::{Context, Result, ensure};
 use nightshift_stack::Stack;
 use serde_json::Value;

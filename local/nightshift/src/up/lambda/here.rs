@@ -17,6 +17,13 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{ACCOUNT, REGION, functions, owner, steps};
 use crate::up::plane::Parts;
 
+/// What SQS reserves to itself on standard queues, a little of each, so that nobody gets used to better.
+const DIALS: Dials = Dials {
+    duplicate: 0.01,
+    reorder: 0.05,
+    overlook: 0.0,
+};
+
 /// Functions and queues in this process.
 #[derive(Debug)]
 pub(super) struct Here {
@@ -94,7 +101,7 @@ fn open_queues(parts: Parts<'_>) -> Result<Queues> {
         endpoint: parts.ports.url("queues"),
     };
     let path = parts.checkout.local()?.join("queues.journal");
-    let empty = Account::new(identity, rand::random(), Dials::default());
+    let empty = Account::new(identity, rand::random(), DIALS);
     let (journal, account) = Journal::open(&path, empty)?;
     Ok(Queues::kept(account, journal))
 }

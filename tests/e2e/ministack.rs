@@ -1,0 +1,121 @@
+//! The same incidents through the zips that are deployed, in an emulator of AWS that is not ours. Needs
+//! ministack and the zips: `./dev test --ministack` brings both.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use nightshift_stack::Stack;
+use serde_json::{Value, json};
+
+/// A queue whose function takes at most ten seconds, so that a message can be given up within a minute.
+const QUEUE: &str = "nightshift-pool-refill";
+/// No step of any version.
+const POISON: &str = r#"{"v": 2, "step": {"kind": "refill", "pool": "poison"}}"#;
+
+#[test]
+#[ignore = "./dev test --ministack runs it, with what it needs"]
+fn incidents_and_a_poison_message_go_through_zips_mappings_and_dead_letters() -> Result<()> {
+    let url = address()?;
+    let zips = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../.local/zips")
+        .canonicalize()?;
+    let zips = zips.to_str().context("not a path of text")?;
+    let stack = Stack::up(&[
+        "--pool",
+        "2",
+        "--lambda",
+        "--sweep-seconds",
+        "10",
+        "--aws",
+        &url,
+        "--zips",
+        zips,
+    ])?;
+
+    super::every_recording_is_correct(&stack)?;
+
+    let queue = json!(format!("{url}/000000000000/{QUEUE}"));
+    sqs(
+        &url,
+        "SetQueueAttributes",
+        &json!({"QueueUrl": queue, "Attributes": {"VisibilityTimeout": "10"}}),
+    )?;
+    sqs(
+        &url,
+        "SendMessage",
+        &json!({"QueueUrl": queue, "MessageBody": POISON}),
+    )?;
+    let letter = dead_letter(&stack, |letters| letters.first().cloned())?;
+    ensure!(letter["kind"] == "refill", "{letter}");
+    let error = letter["last_error"].as_str().unwrap_or_default();
+    ensure!(
+        error.contains("nightshift-pool-refill") || !error.is_empty(),
+        "{letter}"
+    );
+    let id = letter["id"].to_string();
+    stack.program(&["dead-letters", "redrive", id.trim_matches('"')])?;
+    // It went out again; being poison, it is given up once more, as another letter.
+    dead_letter(&stack, |letters| {
+        letters
+            .iter()
+            .all(|now| now["id"] != letter["id"])
+            .then_some(Value::Null)
+    })?;
+    dead_letter(&stack, |letters| {
+        letters
+            .iter()
+            .find(|now| now["id"] != letter["id"])
+            .cloned()
+    })?;
+    stack.end()
+}
+
+/// Waits until the parked steps answer the question.
+fn dead_letter(stack: &Stack, question: impl Fn(&[Value]) -> Option<Value>) -> Result<Value> {
+    let began = Instant::now();
+    loop {
+        let listed = stack.program(&["dead-letters", "list", "--json"])?;
+        let letters: Vec<Value> = serde_json::from_str(&listed).unwrap_or_default();
+        if let Some(answer) = question(&letters) {
+            return Ok(answer);
+        }
+        ensure!(
+            began.elapsed() < Duration::from_mins(4),
+            "dead letters: {letters:?}"
+        );
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// One call of SQS. Nobody checks the signature, but services are told apart by it.
+fn sqs(url: &str, action: &str, request: &Value) -> Result<()> {
+    let host = url.trim_start_matches("http://");
+    let body = request.to_string();
+    let scope = "000000000000/20260101/eu-west-1/sqs/aws4_request";
+    let mut connection = TcpStream::connect(host)?;
+    write!(
+        connection,
+        "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-amz-json-1.0\r\n\
+         X-Amz-Target: AmazonSQS.{action}\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200"), "{action}: {answer}");
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the test's whole configuration"
+)]
+fn address() -> Result<String> {
+    std::env::var("NIGHTSHIFT_MINISTACK_URL").context("NIGHTSHIFT_MINISTACK_URL is not set")
+}
