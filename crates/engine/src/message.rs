@@ -5,7 +5,10 @@ use nightshift_domain::{
     Investigation, InvestigationId, MessageId, Sandbox, TenantId, investigation::State,
 };
 use nightshift_protocol::Step;
-use nightshift_store::{Store, StoreError, Tx};
+use nightshift_store::{
+    Store, StoreError, Tx,
+    plant::{Plant, planted},
+};
 use serde_json::json;
 
 use crate::{Clock, platform::announce};
@@ -36,6 +39,11 @@ pub async fn send(
 ) -> Result<MessageId, MessageError> {
     let now = clock.now();
     let mut tx = store.begin().await?;
+    // Between a look without a lock and our commit it could report and rest, and whoever then looks for
+    // questions would not see this one yet: nobody would wake it.
+    if !planted(Plant::QuestionWithoutLock) {
+        tx.lock_investigation(id).await?;
+    }
     let found = tx
         .investigation(id)
         .await?

@@ -63,15 +63,15 @@ impl Tx {
         batch: i64,
         now: DateTime<Utc>,
     ) -> Result<Vec<Granted>, StoreError> {
-        #[cfg(feature = "plants")]
-        if planted(Plant::GrantWithoutRowLock) {
-            return self.grant_unlocked(pool, batch, now).await;
-        }
         let tickets = self.next_tickets(pool, batch).await?;
         #[cfg(feature = "plants")]
         let tickets = self.planted_tickets(pool, tickets).await?;
         if tickets.is_empty() {
             return Ok(Vec::new());
+        }
+        #[cfg(feature = "plants")]
+        if planted(Plant::GrantWithoutRowLock) {
+            return self.grant_unlocked(pool, &tickets, now).await;
         }
         let wanted = i64::try_from(tickets.len()).unwrap_or(batch);
         let sandboxes = self.take_ready(pool, wanted).await?;

@@ -48,6 +48,18 @@ impl Tx {
         Ok(row.map(Investigation::try_from).transpose()?)
     }
 
+    /// Locks an investigation until this transaction ends: nothing moves it meanwhile.
+    #[tracing::instrument(name = "store.investigation.lock", skip(self))]
+    pub async fn lock_investigation(&mut self, id: InvestigationId) -> Result<(), StoreError> {
+        sqlx::query!(
+            "select id from investigations where id = $1 for no key update",
+            id.as_uuid(),
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(())
+    }
+
     /// The newest investigation of an incident that was not given up, if there is one.
     #[tracing::instrument(name = "store.investigation.of_incident", skip(self))]
     pub async fn investigation_of(

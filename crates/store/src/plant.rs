@@ -55,6 +55,8 @@ pub enum Plant {
     NewestFirst,
     /// A rested machine's latecomers are not looked for.
     LatecomersIgnored,
+    /// A question is put to an investigation that may report at this moment.
+    QuestionWithoutLock,
 }
 
 #[cfg(feature = "plants")]

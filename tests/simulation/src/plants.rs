@@ -128,6 +128,11 @@ pub fn bugs() -> Vec<Bug> {
             Plant::LatecomersIgnored,
             "a question that came in during the report is not looked for",
         ),
+        bug(
+            "question-without-lock",
+            Plant::QuestionWithoutLock,
+            "a question is put to an investigation that reports at this moment",
+        ),
     ]
 }
 

@@ -13,6 +13,12 @@ use crate::{
 pub fn without_the_net(core: &Core, seen: &Snapshot) -> Vec<String> {
     let mut broken = Vec::new();
     for row in &seen.investigations {
+        if row.state == "resting" && seen.unanswered.contains_key(&row.id) {
+            let id = row.id.simple();
+            broken.push(format!(
+                "I3: inv_{id} rests beside a question, and no step wakes it"
+            ));
+        }
         if row.state == "claimed" {
             let id = row.id.simple();
             broken.push(format!(

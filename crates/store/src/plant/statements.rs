@@ -13,19 +13,18 @@ use super::{Plant, planted};
 use crate::{Granted, StoreError, Tx};
 
 impl Tx {
-    /// Pairs what it read with what it read, whatever became of either since.
+    /// Pairs tickets with sandboxes that were ready when it looked, whatever became of them since.
     pub(crate) async fn grant_unlocked(
         &mut self,
         pool: PoolId,
-        batch: i64,
+        tickets: &[Uuid],
         now: DateTime<Utc>,
     ) -> Result<Vec<Granted>, StoreError> {
         let tickets: Vec<(Uuid, Uuid)> = sqlx::query_as(
             "select investigation_id, tenant_id from tickets
-              where pool_id = $1 and state = 'waiting' order by place limit $2",
+              where investigation_id = any($1) order by array_position($1, investigation_id)",
         )
-        .bind(pool.as_uuid())
-        .bind(batch)
+        .bind(tickets)
         .fetch_all(&mut *self.conn)
         .await?;
         let ready: Vec<(Uuid, i64)> = sqlx::query_as(
@@ -33,7 +32,7 @@ impl Tx {
               where pool_id = $1 and state = 'ready' order by ready_at, id limit $2",
         )
         .bind(pool.as_uuid())
-        .bind(batch)
+        .bind(i64::try_from(tickets.len()).unwrap_or(1))
         .fetch_all(&mut *self.conn)
         .await?;
         let mut granted = Vec::new();

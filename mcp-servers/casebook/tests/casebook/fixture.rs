@@ -44,7 +44,7 @@ pub(crate) struct World {
     pub(crate) pg: PgPool,
     pub(crate) cases: Cases,
     pub(crate) clock: StillClock,
-    pool: PoolId,
+    pub(crate) pool: PoolId,
 }
 
 /// A run at work and what it is about.

@@ -93,6 +93,26 @@ async fn a_sender_that_wants_to_be_told_is_told_of_its_own_reports_once(pg: PgPo
     assert_eq!(world.steps().await, ["rest", "write_back", "rest"]);
 }
 
+/// Found by the crash explorer: a tenant at its limit waited for the sweep although one of its own
+/// investigations had reported.
+#[sqlx::test(migrations = "../../migrations")]
+async fn a_report_wakes_the_coordinator_because_its_tenant_may_hold_one_more(pg: PgPool) {
+    let world = World::new(pg).await;
+    let tenant = world.tenant("acme").await;
+    let run = world.run(tenant, "ledger").await;
+    let mut tx = world.store.begin().await.unwrap();
+    tx.add_ticket(run.key.investigation, tenant, world.pool, world.clock.now())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let evidence = two_kinds(&world, run).await;
+
+    let report = json!({ "report": draft(&evidence, 0.7) });
+    world.server(run).call("submit_report", report).await;
+
+    assert_eq!(world.steps().await, ["rest", "claim_wake"]);
+}
+
 #[sqlx::test(migrations = "../../migrations")]
 async fn submitting_again_answers_the_same_and_changes_nothing(pg: PgPool) {
     let world = World::new(pg).await;

@@ -136,7 +136,9 @@ pub async fn sweeper(me: Actor) {
     loop {
         let until = me.core(|core| core.now + core.rng.millis(55_000..=65_000));
         me.sleep("sweep.idle", until).await;
-        if !me.core(|core| core.net) {
+        // Side by side only while things go wrong: afterwards one is enough.
+        let first = me.cell.name().ends_with("-1");
+        if !me.core(|core| core.net && (first || !core.calm)) {
             continue;
         }
         match sweep::sweep(&me.platform).await {

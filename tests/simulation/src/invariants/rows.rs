@@ -109,7 +109,8 @@ impl Commit<'_> {
     fn moved(&self, was: &InvestigationRow, row: &InvestigationRow, broken: &mut Vec<String>) {
         let id = row.id.simple();
         let step = (was.state.as_str(), row.state.as_str());
-        let started = row.state == "claimed" && was.epoch != row.epoch;
+        let again = was.state != row.state || was.epoch != row.epoch;
+        let started = row.state == "claimed" && again;
         if (was.state != row.state || started) && !MOVES.contains(&step) {
             broken.push(format!("inv_{id} moved from {} to {}", was.at(), row.at()));
         }

@@ -312,7 +312,9 @@ impl World {
         if before == after {
             return Ok(());
         }
-        self.size().await?;
+        if before.count(&["ready"]) != after.count(&["ready"]) {
+            self.size().await?;
+        }
         let slot = self.slots.get(index).context("no such actor")?;
         let (begun, decided) = slot.cell.seen();
         let commit = Commit {
