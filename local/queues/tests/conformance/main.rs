@@ -1,6 +1,15 @@
 //! What AWS documents about SQS, asked over HTTP with AWS's own SDK: of the simulator always, and of
 //! ministack, an emulator that others wrote, where it runs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::similar_names,
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "a helper fails its test, the figures are printed, and what was sent is called sent"
+)]
+
 mod check;
 mod checks;
 mod ministack;
@@ -51,7 +60,7 @@ async fn ministack_diverges_only_where_it_is_known_to() {
             (Outcome::Unasked, _) => unasked += 1,
             (Outcome::Passed, None) => agreed += 1,
             (Outcome::Passed, Some(_)) => {
-                surprises.push(format!("{name} agrees now: take it off the list"))
+                surprises.push(format!("{name} agrees now: take it off the list"));
             }
             (Outcome::Failed(_), Some(_)) => {}
             (Outcome::Failed(why), None) => surprises.push(format!("{name} diverges: {why}")),

@@ -66,7 +66,7 @@ impl Peer {
         match &self.clock {
             Some(queues) => queues.advance(TimeDelta::seconds(seconds.into())),
             None => {
-                tokio::time::sleep(Duration::from_millis(u64::from(seconds) * 1_000 + 200)).await
+                tokio::time::sleep(Duration::from_millis(u64::from(seconds) * 1_000 + 200)).await;
             }
         }
     }
@@ -219,10 +219,10 @@ pub(crate) fn bodies(messages: &[Message]) -> Vec<&str> {
 }
 
 /// One of a message's system attributes.
-pub(crate) fn system(message: &Message, name: MessageSystemAttributeName) -> String {
+pub(crate) fn system(message: &Message, name: &MessageSystemAttributeName) -> String {
     let attributes = message.attributes.as_ref();
     attributes
-        .and_then(|all| all.get(&name))
+        .and_then(|all| all.get(name))
         .cloned()
         .unwrap_or_default()
 }

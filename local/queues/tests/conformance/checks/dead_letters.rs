@@ -102,10 +102,13 @@ async fn keeps_identity(peer: &Peer) -> Result<()> {
     ensure!(letter.message_id() == Some(&id), "another id");
     let source = system(
         &letter,
-        MessageSystemAttributeName::DeadLetterQueueSourceArn,
+        &MessageSystemAttributeName::DeadLetterQueueSourceArn,
     );
     ensure!(source == peer.arn(&url).await?, "its source is {source:?}");
-    let count = system(&letter, MessageSystemAttributeName::ApproximateReceiveCount);
+    let count = system(
+        &letter,
+        &MessageSystemAttributeName::ApproximateReceiveCount,
+    );
     ensure!(count == "2", "received {count} times across both queues");
     Ok(())
 }
@@ -195,7 +198,7 @@ async fn move_back(peer: &Peer) -> Result<()> {
     peer.pass(1).await;
     let back = peer.receive_one(&url).await.context("not back")?;
     ensure!(back.message_id() != Some(&id), "it has its old id");
-    let count = system(&back, MessageSystemAttributeName::ApproximateReceiveCount);
+    let count = system(&back, &MessageSystemAttributeName::ApproximateReceiveCount);
     ensure!(count == "1", "received {count} times");
     let tasks = peer
         .client

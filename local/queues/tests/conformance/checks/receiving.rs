@@ -94,7 +94,12 @@ async fn counted(peer: &Peer) -> Result<()> {
     let url = peer.queue("q", &[("VisibilityTimeout", "0")]).await?;
     peer.send(&url, "a").await?;
     let (first, second) = (peer.receive_one(&url).await?, peer.receive_one(&url).await?);
-    let count = |message| system(message, MessageSystemAttributeName::ApproximateReceiveCount);
+    let count = |message| {
+        system(
+            message,
+            &MessageSystemAttributeName::ApproximateReceiveCount,
+        )
+    };
     ensure!(
         (count(&first), count(&second)) == ("1".to_owned(), "2".to_owned()),
         "{first:?} {second:?}"

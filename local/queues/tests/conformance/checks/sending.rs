@@ -285,7 +285,7 @@ async fn fair_group(peer: &Peer) -> Result<()> {
         .send()
         .await?;
     let message = peer.receive_one(&url).await?;
-    let group = system(&message, MessageSystemAttributeName::MessageGroupId);
+    let group = system(&message, &MessageSystemAttributeName::MessageGroupId);
     ensure!(group == "tenant-1", "{message:?}");
     Ok(())
 }
