@@ -3,13 +3,10 @@
 
 use std::{fmt, sync::Arc};
 
-use aws_sdk_sqs::{
-    error::DisplayErrorContext,
-    types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName},
-};
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
 use nightshift_engine::{
-    Clock, dead_letters,
+    Clock, causes, dead_letters,
     steps::{self, StepError},
 };
 use nightshift_store::{GivenUp, Store, StoreError};
@@ -79,7 +76,7 @@ impl DeadLetters {
         match taken {
             Ok(taken) => taken.messages.unwrap_or_default(),
             Err(error) => {
-                let error = DisplayErrorContext(error).to_string();
+                let error = causes(&error);
                 tracing::warn!(
                     queue = queue.dead_name(),
                     error,
@@ -112,7 +109,7 @@ impl DeadLetters {
         let failed = match deleted {
             Ok(deleted) => deleted.failed().len(),
             Err(error) => {
-                let error = DisplayErrorContext(error).to_string();
+                let error = causes(&error);
                 tracing::warn!(
                     queue = queue.dead_name(),
                     error,

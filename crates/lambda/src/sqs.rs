@@ -2,13 +2,10 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use aws_sdk_sqs::{
-    error::DisplayErrorContext,
-    types::{BatchResultErrorEntry, SendMessageBatchRequestEntry},
-};
+use aws_sdk_sqs::types::{BatchResultErrorEntry, SendMessageBatchRequestEntry};
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use nightshift_engine::{
-    Clock,
+    Clock, causes,
     relay::{Carrier, again_at, alike},
 };
 use nightshift_store::{LeasedStep, Settlement};
@@ -80,7 +77,7 @@ impl Sqs {
             .await;
         let fate: Box<dyn Fn(usize) -> Fate> = match answer {
             Err(error) => {
-                let error = DisplayErrorContext(error).to_string();
+                let error = causes(&error);
                 tracing::warn!(%queue, error, "A queue took nothing; its steps are sent again");
                 Box::new(move |_| Fate::Failed(error.clone()))
             }

@@ -7,11 +7,9 @@ use std::{
     time::Instant,
 };
 
-use aws_sdk_secretsmanager::{
-    error::{DisplayErrorContext, SdkError},
-    operation::get_secret_value::GetSecretValueError,
-};
+use aws_sdk_secretsmanager::{error::SdkError, operation::get_secret_value::GetSecretValueError};
 use futures_util::future::BoxFuture;
+use nightshift_engine::causes;
 use secrecy::SecretString;
 
 use super::{MAX_AGE, SecretError, Secrets};
@@ -58,7 +56,8 @@ impl SecretsManager {
             Err(error) => {
                 return Err(SecretError::Refused {
                     reference: reference.to_owned(),
-                    why: DisplayErrorContext(error).to_string(),
+                    // Not its Debug, which would show the answer.
+                    why: causes(&error),
                 });
             }
         };

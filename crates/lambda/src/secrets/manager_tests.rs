@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
@@ -20,11 +21,8 @@ struct Service {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-async fn answer(
-    State(service): State<Service>,
-    headers: HeaderMap,
-    Json(request): Json<Value>,
-) -> Response {
+async fn answer(State(service): State<Service>, headers: HeaderMap, body: Bytes) -> Response {
+    let request: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(headers["x-amz-target"], "secretsmanager.GetSecretValue");
     let signed = headers["authorization"].to_str().unwrap();
     assert!(signed.contains("/eu-west-1/secretsmanager/aws4_request"));

@@ -149,7 +149,7 @@ async fn nothing_of_tenants_is_shown_without_a_token(pg: PgPool) {
             }
         }
     }
-    assert_eq!(guarded, 30, "ten routes with three bad tokens each");
+    assert_eq!(guarded, 33, "eleven routes with three bad tokens each");
     let in_query = format!("/v1/alerts?access_token={TOKEN}");
     let answer = world
         .request(Method::GET, &in_query, None, Body::empty())

@@ -81,8 +81,8 @@ async fn a_sender_that_wants_to_be_told_is_told_of_its_own_reports_once(pg: PgPo
     .await
     .unwrap();
 
+    let evidence = two_kinds(&world, run).await;
     for run in [run, run, bystander] {
-        let evidence = two_kinds(&world, run).await;
         world
             .cases
             .submit(run.key, &parsed(draft(&evidence, 0.5)))
