@@ -60,6 +60,13 @@ pub enum Answered {
     Machine(Made),
 }
 
+/// What somebody sees who looks at a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Running,
+    Still { exit: Option<i32> },
+}
+
 /// A machine that began to run for somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
@@ -309,10 +316,14 @@ impl Cloud {
     }
 
     /// Whether the machine of an app stands still, and how its last run ended.
-    pub(crate) fn rests(&self, app: &str) -> Result<Option<Option<i32>>, MachinesError> {
+    pub(crate) fn rests(&self, app: &str) -> Result<Seen, MachinesError> {
         let found = self.apps.get(app).ok_or_else(|| missing("app"))?;
         let machine = found.machine.as_ref().ok_or_else(|| missing("machine"))?;
-        Ok((!machine.running).then_some(machine.exit))
+        Ok(if machine.running {
+            Seen::Running
+        } else {
+            Seen::Still { exit: machine.exit }
+        })
     }
 }
 

@@ -94,7 +94,7 @@ impl Core {
             parcels: BTreeMap::new(),
             admitted: BTreeSet::new(),
             snapshot: Arc::default(),
-            most_wanted: 0,
+            most_wanted: usize::try_from(scenario.target_ready).unwrap_or_default(),
             endpoints: Vec::new(),
             pool: None,
             violations: Vec::new(),

@@ -121,7 +121,7 @@ async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgPool> {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-        .acquire_timeout(Duration::from_secs(60))
+        .acquire_timeout(Duration::from_mins(1))
         .connect_with(options.clone())
         .await?)
 }

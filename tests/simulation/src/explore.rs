@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::{Database, Outcome, World, seed};
+use crate::{Database, Outcome, World};
 
 /// What to explore.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ fn worker(
     number: usize,
     next: &AtomicUsize,
     stop: &AtomicBool,
-    send: &mpsc::Sender<Outcome>,
+    outcomes: &mpsc::Sender<Outcome>,
 ) -> anyhow::Result<()> {
     // One thread, and the sockets are looked at between any two polls: nothing runs beside the actor
     // whose turn it is.
@@ -109,9 +109,9 @@ fn worker(
             let Some(seed) = what.seeds.get(place).copied() else {
                 break;
             };
-            let outcome = seed::run(&mut database, seed, what.keep_trace).await;
+            let outcome = crate::run(&mut database, seed, what.keep_trace).await;
             let outcome = outcome.with_context(|| format!("seed {seed} could not be run"))?;
-            if send.send(outcome).is_err() {
+            if outcomes.send(outcome).is_err() {
                 break;
             }
         }

@@ -59,8 +59,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(name) = &arguments.plant {
-        let bug = bugs().into_iter().find(|bug| bug.name == name);
-        plant(bug.with_context(|| format!("no bug is called {name}; see --list-plants"))?)?;
+        let bug = bugs().iter().find(|bug| bug.name == name);
+        plant(*bug.with_context(|| format!("no bug is called {name}; see --list-plants"))?)?;
     }
     let named = || std::env::var_os("DATABASE_URL")?.into_string().ok();
     let url = arguments.database.clone().or_else(named);

@@ -98,7 +98,7 @@ struct Message {
 /// All queues.
 #[derive(Debug, Default)]
 pub struct Queues {
-    queues: BTreeMap<Name, Vec<Message>>,
+    waiting: BTreeMap<Name, Vec<Message>>,
     dead: Vec<(Name, Message)>,
     accepted: HashMap<String, DateTime<Utc>>,
     sent: u64,
@@ -115,7 +115,7 @@ impl Queues {
             self.accepted.insert(unique.to_owned(), now);
         }
         self.sent += 1;
-        self.queues.entry(to).or_default().push(Message {
+        self.waiting.entry(to).or_default().push(Message {
             id: self.sent,
             group: group.to_owned(),
             body,
@@ -148,7 +148,7 @@ impl Queues {
             };
             let stays = !from.is_fifo() && rng.happens(duplicate);
             let Some(message) = self
-                .queues
+                .waiting
                 .get_mut(&from)
                 .and_then(|all| all.get_mut(index))
             else {
@@ -168,7 +168,7 @@ impl Queues {
             }
         }
         if from.is_fifo() {
-            for message in self.queues.entry(from).or_default() {
+            for message in self.waiting.entry(from).or_default() {
                 if received.iter().any(|one| one.id == message.id) {
                     message.visible_at = now + VISIBILITY;
                 }
@@ -185,7 +185,7 @@ impl Queues {
         now: DateTime<Utc>,
         received: &mut Vec<Received>,
     ) {
-        let queue = self.queues.entry(from).or_default().iter_mut();
+        let queue = self.waiting.entry(from).or_default().iter_mut();
         let next = queue.filter(|message| message.group == group && message.visible_at <= now);
         for message in next.skip(1).take(more) {
             message.receives += 1;
@@ -195,7 +195,7 @@ impl Queues {
 
     /// Deletes what was received, as far as the receipt still counts.
     pub fn delete(&mut self, from: Name, received: &Received) {
-        let queue = self.queues.entry(from).or_default();
+        let queue = self.waiting.entry(from).or_default();
         queue.retain(|message| {
             // On a FIFO queue the receipt of a message that was delivered again is worth nothing.
             message.id != received.id || (from.is_fifo() && message.receives != received.receives)
@@ -208,7 +208,7 @@ impl Queues {
         if !self.visible(from, now).is_empty() {
             return Some(now);
         }
-        let queue = self.queues.get(&from)?;
+        let queue = self.waiting.get(&from)?;
         let mut seen: Vec<&str> = Vec::new();
         let heads = queue.iter().filter(|message| {
             // What stands behind one that is under way waits for it.
@@ -222,7 +222,7 @@ impl Queues {
     /// Whether nothing is in any of them.
     #[must_use]
     pub fn are_empty(&self) -> bool {
-        self.queues.values().all(Vec::is_empty)
+        self.waiting.values().all(Vec::is_empty)
     }
 
     /// How many are dead.
@@ -234,7 +234,7 @@ impl Queues {
     /// A person sends the dead back to where they came from.
     pub fn redrive(&mut self, now: DateTime<Utc>) {
         for (name, message) in std::mem::take(&mut self.dead) {
-            self.queues.entry(name).or_default().push(Message {
+            self.waiting.entry(name).or_default().push(Message {
                 receives: 0,
                 visible_at: now,
                 ..message
@@ -243,7 +243,7 @@ impl Queues {
     }
 
     fn bury(&mut self, from: Name, now: DateTime<Utc>) {
-        let queue = self.queues.entry(from).or_default();
+        let queue = self.waiting.entry(from).or_default();
         let over =
             |message: &Message| message.visible_at <= now && message.receives >= MAX_RECEIVES;
         let dead = queue.iter().filter(|message| over(message)).cloned();
@@ -253,7 +253,7 @@ impl Queues {
 
     /// What can be received now, by place: in a FIFO queue the first of each group that has none under way.
     fn visible(&self, from: Name, now: DateTime<Utc>) -> Vec<usize> {
-        let queue = self.queues.get(&from).map_or(&[][..], Vec::as_slice);
+        let queue = self.waiting.get(&from).map_or(&[][..], Vec::as_slice);
         let mut seen: Vec<&str> = Vec::new();
         let mut visible = Vec::new();
         for (index, message) in queue.iter().enumerate() {

@@ -142,6 +142,7 @@ impl Snapshot {
     }
 
     /// Sandboxes of one of these states.
+    #[must_use]
     pub fn count(&self, states: &[&str]) -> usize {
         let one_of = |row: &&SandboxRow| states.contains(&row.state.as_str());
         self.sandboxes.iter().filter(one_of).count()

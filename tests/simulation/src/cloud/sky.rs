@@ -8,7 +8,7 @@ use nightshift_engine::provider::{
 };
 use nightshift_machines::{Failure, MachinesError};
 
-use super::{Answered, Effect, refusal};
+use super::{Answered, Effect, Seen, refusal};
 use crate::{
     cell::{Cell, Wait},
     core::{Shared, lock},
@@ -47,7 +47,7 @@ impl Sky {
 
     fn take_effect(&self, app: &str, effect: Effect) -> Result<Answered, MachinesError> {
         let mut core = lock(&self.core);
-        let fault = self.fault(&mut core, &effect);
+        let fault = fault(&mut core, &effect);
         core.note(&format!("  {} {app} {}", effect.name(), spelled(fault)));
         let (now, step) = (core.now, core.step);
         let bad = fault == Some(Fault::BadBoot);
@@ -81,25 +81,6 @@ impl Sky {
         }
     }
 
-    fn fault(&self, core: &mut crate::core::Core, effect: &Effect) -> Option<Fault> {
-        let faults = core.faults();
-        if core.rng.happens(faults.late) {
-            return Some(Fault::TimeoutThenEffect);
-        }
-        if !core.rng.happens(faults.provider) {
-            return None;
-        }
-        let starts = *effect == Effect::Start;
-        Some(match core.rng.below(6) {
-            0 => Fault::Unavailable,
-            1 => Fault::RateLimited,
-            2 | 3 => Fault::EffectThenTimeout,
-            4 if starts => Fault::HostFull,
-            5 if starts => Fault::BadBoot,
-            _ => Fault::Unavailable,
-        })
-    }
-
     /// I4: only the step that the investigation waits for may start a sandbox for it.
     fn judge_start(&self, core: &mut crate::core::Core, app: &str, effect: &Effect) {
         let outdated = self
@@ -112,6 +93,24 @@ impl Sky {
             ));
         }
     }
+}
+
+fn fault(core: &mut crate::core::Core, effect: &Effect) -> Option<Fault> {
+    let faults = core.faults();
+    if core.rng.happens(faults.late) {
+        return Some(Fault::TimeoutThenEffect);
+    }
+    if !core.rng.happens(faults.provider) {
+        return None;
+    }
+    let starts = *effect == Effect::Start;
+    Some(match core.rng.below(6) {
+        1 => Fault::RateLimited,
+        2 | 3 => Fault::EffectThenTimeout,
+        4 if starts => Fault::HostFull,
+        5 if starts => Fault::BadBoot,
+        _ => Fault::Unavailable,
+    })
 }
 
 fn spelled(fault: Option<Fault>) -> String {
@@ -168,7 +167,7 @@ impl Provider for Sky {
                     let core = lock(&self.core);
                     (core.now, core.cloud.rests(app)?)
                 };
-                if let Some(exit) = seen {
+                if let Seen::Still { exit } = seen {
                     return Ok(exit);
                 }
                 if now >= until {
