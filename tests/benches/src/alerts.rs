@@ -161,6 +161,8 @@ impl Hooks {
         tokio::spawn(async move { axum::serve(listener, intake).await });
         let url =
             |endpoint: &uuid::Uuid| format!("http://{address}/v1/hooks/{}", endpoint.simple());
+        // No TLS is spoken here, but the client does not build without a provider of it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             urls: Arc::new(cast.endpoints.iter().map(url).collect()),
             http: reqwest::Client::builder()
