@@ -42,13 +42,13 @@ impl Sweeper {
     /// wait for it.
     pub async fn sweep(&self, until: Instant) -> Result<(), Unfinished> {
         self.app.publisher.publish(PUBLISHING).await;
-        let swept = done("sweep", sweep(&self.platform).await.map(drop));
+        let swept = done("sweep", &sweep(&self.platform).await.map(drop));
         let parked = done(
             "park dead letters",
-            self.dead_letters.park(until).await.map(drop),
+            &self.dead_letters.park(until).await.map(drop),
         );
         self.app.publisher.publish(PUBLISHING).await;
-        let measured = done("measure", self.measure().await);
+        let measured = done("measure", &self.measure().await);
         if swept && parked && measured {
             Ok(())
         } else {
@@ -81,8 +81,8 @@ fn count(rows: i64) -> f64 {
     u32::try_from(rows).map_or(f64::from(u32::MAX), f64::from)
 }
 
-fn done(part: &str, outcome: Result<(), StoreError>) -> bool {
-    if let Err(error) = &outcome {
+fn done(part: &str, outcome: &Result<(), StoreError>) -> bool {
+    if let Err(error) = outcome {
         tracing::error!(part, error = causes(error), "A part of the sweep failed");
     }
     outcome.is_ok()

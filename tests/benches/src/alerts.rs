@@ -119,11 +119,11 @@ async fn measure(database: &Database, wanted: &Alerts, output: &Output) -> Resul
             "{lost} alerts were neither accepted nor told to come again"
         );
     }
-    output.table(
+    Output::table(
         "alert to answer, Poisson arrivals, from the intended moment",
         &table,
     );
-    output.line("every accepted alert is stored, and nothing else is");
+    Output::line("every accepted alert is stored, and nothing else is");
     figures.insert("loads".into(), Value::Array(loads));
     Ok(Value::Object(figures))
 }

@@ -104,9 +104,9 @@ async fn measure(database: &Database, wanted: &ColdStart, output: &Output) -> Re
         }));
     }
     let title = format!("from spawn to first answer, {} runs each", wanted.runs);
-    output.table(&title, &table);
+    Output::table(&title, &table);
     for function in FUNCTIONS {
-        output.line(&format!("{:<13} {}", function.name, function.work));
+        Output::line(&format!("{:<13} {}", function.name, function.work));
     }
     Ok(json!({
         "bench": "cold-start", "machine": environment::describe(), "functions": functions,

@@ -84,7 +84,7 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(count)
             .min_connections(count)
-            .acquire_timeout(std::time::Duration::from_secs(60))
+            .acquire_timeout(std::time::Duration::from_mins(1))
             .connect_with(options)
             .await?;
         let mut held = Vec::new();

@@ -15,7 +15,7 @@ impl Output {
     }
 
     /// Shows a table under its title.
-    pub(crate) fn table(&self, title: &str, table: &Table) {
+    pub(crate) fn table(title: &str, table: &Table) {
         let paint = Paint::for_stdout();
         answer(&paint.paint(Style::Heading, title));
         answer(table.show(paint).trim_end());
@@ -23,7 +23,7 @@ impl Output {
     }
 
     /// Shows one line.
-    pub(crate) fn line(&self, text: &str) {
+    pub(crate) fn line(text: &str) {
         answer(text);
     }
 

@@ -121,10 +121,10 @@ async fn measure(database: &Database, wanted: &Fleet, output: &Output) -> Result
         "{} live investigations for {} s",
         wanted.agents, wanted.seconds
     );
-    output.table(&title, &table);
+    Output::table(&title, &table);
     let cores = used.postgres_cores(during);
     let wal = used.wal_mb() / during.as_secs_f64();
-    output.line(&format!(
+    Output::line(&format!(
         "PostgreSQL: {cores:.2} cores, {connections} connections, {wal:.2} MB WAL/s; \
          {silent} of {} taken for silent, {alive} alive at the end",
         wanted.agents

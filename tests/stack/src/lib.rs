@@ -140,6 +140,24 @@ impl Stack {
         }
     }
 
+    /// Waits until so many sandboxes are ready.
+    pub fn wait_for_ready(&self, wanted: i64) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let pools: Value = serde_json::from_str(&self.program(&["pool", "--json"])?)?;
+            let pools = pools.as_array().map_or(&[][..], Vec::as_slice);
+            let ready: i64 = pools.iter().filter_map(|pool| pool["ready"].as_i64()).sum();
+            if ready >= wanted {
+                return Ok(());
+            }
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "only {ready} sandboxes are ready"
+            );
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+
     /// Every investigation with its state.
     pub fn investigations(&self) -> Result<Vec<(String, String)>> {
         let listed = self.program(&["investigations", "list", "--json"])?;

@@ -1,6 +1,9 @@
 //! The processes of this machine, as `/proc` shows them.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
@@ -56,11 +59,11 @@ pub(crate) fn all() -> Vec<Process> {
         .unwrap_or(vec![]);
     entries
         .iter()
-        .filter_map(|entry| read(entry.path()))
+        .filter_map(|entry| read(&entry.path()))
         .collect()
 }
 
-fn read(folder: PathBuf) -> Option<Process> {
+fn read(folder: &Path) -> Option<Process> {
     let pid = folder.file_name()?.to_str()?.parse().ok()?;
     let stat = fs::read_to_string(folder.join("stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;

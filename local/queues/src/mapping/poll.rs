@@ -193,18 +193,15 @@ fn split(messages: Vec<Received>) -> Vec<Batch> {
     let mut bytes = 0;
     for message in messages {
         bytes += message.bytes();
-        match batches.last_mut().filter(|_| bytes <= MAX_EVENT_BYTES) {
-            Some(batch) => {
-                batch.until = batch.until.min(message.hidden_until);
-                batch.messages.push(message);
-            }
-            None => {
-                bytes = message.bytes();
-                batches.push(Batch {
-                    until: message.hidden_until,
-                    messages: vec![message],
-                });
-            }
+        if let Some(batch) = batches.last_mut().filter(|_| bytes <= MAX_EVENT_BYTES) {
+            batch.until = batch.until.min(message.hidden_until);
+            batch.messages.push(message);
+        } else {
+            bytes = message.bytes();
+            batches.push(Batch {
+                until: message.hidden_until,
+                messages: vec![message],
+            });
         }
     }
     batches

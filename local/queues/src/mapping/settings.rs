@@ -143,7 +143,7 @@ mod tests {
     fn facts(is_fifo: bool) -> SourceFacts {
         SourceFacts {
             is_fifo,
-            visibility: Duration::from_secs(180),
+            visibility: Duration::from_mins(3),
             function_timeout: Duration::from_secs(30),
         }
     }

@@ -199,10 +199,11 @@ impl Deployed {
             Ok(answer) => (Ok(answer), Some(instance), None),
             Err(ailment) => {
                 let spared = ailment.spares_the_instance();
-                let ailment = match ailment {
+                let ailment = if matches!(ailment, Ailment::TimedOut(_)) {
                     // The whole time, whatever part of it went into getting ready.
-                    Ailment::TimedOut(_) => Ailment::TimedOut(self.function.timeout),
-                    other => other,
+                    Ailment::TimedOut(self.function.timeout)
+                } else {
+                    ailment
                 };
                 let told = ailment.told(&self.function.name, request, instance.tail.text());
                 if spared {
@@ -260,14 +261,12 @@ impl Deployed {
 
     fn report(&self, request: &str, took: Duration, init: Option<Duration>, outcome: &Outcome) {
         let ms = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
-        let mut line = format!("REPORT RequestId: {request} Duration: {}", ms(took));
-        if let Some(init) = init {
-            line.push_str(&format!(" Init Duration: {}", ms(init)));
-        }
-        if let Err(error) = outcome {
-            line.push_str(&format!(" Status: {}", one_line(&error.to_string())));
-        }
-        self.log.line(&line);
+        let took = format!("REPORT RequestId: {request} Duration: {}", ms(took));
+        let init = init.map(|init| format!("Init Duration: {}", ms(init)));
+        let status = outcome.as_ref().err();
+        let status = status.map(|error| format!("Status: {}", one_line(&error.to_string())));
+        let parts: Vec<String> = [Some(took), init, status].into_iter().flatten().collect();
+        self.log.line(&parts.join(" "));
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     flow::{Flow, Options},
 };
 use crate::{
-    figures::{rate, round},
+    figures::{Output, rate, round},
     load::{self, Measured},
     usage::Usage,
 };
@@ -54,7 +54,7 @@ pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
         }));
     }
     let title = format!("enqueue to grant seen, {size} finished investigations");
-    bench.output.table(&title, &table);
+    Output::table(&title, &table);
     Ok(Value::Array(found))
 }
 

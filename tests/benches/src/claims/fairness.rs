@@ -14,7 +14,7 @@ use super::{
     flow::{Flow, Options, Stock},
 };
 use crate::{
-    figures::{rate, round},
+    figures::{Output, rate, round},
     load::{self, Measured},
 };
 
@@ -54,7 +54,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Value> {
         );
     }
     let title = format!("fairness: {SUPPLY} sandboxes/s, the loud one has {LOUD} waiting");
-    bench.output.table(&title, &table);
+    Output::table(&title, &table);
     Ok(Value::Object(found))
 }
 

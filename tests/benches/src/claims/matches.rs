@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::Bench;
 use crate::{
-    figures::{Latencies, millis, per_second, rate, round},
+    figures::{Latencies, Output, millis, per_second, rate, round},
     seed::{self, Case},
 };
 
@@ -54,7 +54,7 @@ pub(super) async fn measure(bench: &Bench<'_>, size: i64) -> Result<Value> {
         }
     }
     let title = format!("grant statement, {size} finished investigations");
-    bench.output.table(&title, &table);
+    Output::table(&title, &table);
     Ok(Value::Array(found))
 }
 

@@ -11,7 +11,7 @@ use super::{
     flow::{Flow, Options},
 };
 use crate::{
-    figures::{rate, round},
+    figures::{Output, rate, round},
     load,
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Value> {
             "ms": measured.latencies.json(),
         }));
     }
-    bench.output.table(
+    Output::table(
         "enqueue to grant seen, Poisson arrivals, from the intended moment",
         &table,
     );

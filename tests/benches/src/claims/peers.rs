@@ -8,7 +8,7 @@ use super::{
     Bench, closed,
     flow::{Notify, Options},
 };
-use crate::figures::{rate, round};
+use crate::figures::{Output, rate, round};
 
 const IN_FLIGHT: [usize; 2] = [50, 500];
 
@@ -57,8 +57,6 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Value> {
             }));
         }
     }
-    bench
-        .output
-        .table("the same with other ways, side by side", &table);
+    Output::table("the same with other ways, side by side", &table);
     Ok(Value::Array(found))
 }

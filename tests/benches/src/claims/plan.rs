@@ -20,7 +20,7 @@ use super::{
     Bench,
     matches::{end_all, queue_up},
 };
-use crate::seed;
+use crate::{figures::Output, seed};
 
 /// Tables whose finished rows must never be walked.
 const LONG: [&str; 4] = ["tickets", "investigations", "sandboxes", "tenants"];
@@ -36,7 +36,7 @@ pub(super) async fn check(bench: &Bench<'_>, size: i64) -> Result<Value> {
         } else {
             "analysed"
         };
-        bench.output.line(&format!(
+        Output::line(&format!(
             "plans of a grant, {size} finished, {statistics}: {}",
             if walks.is_empty() {
                 "nested loops and index scans"
@@ -45,7 +45,7 @@ pub(super) async fn check(bench: &Bench<'_>, size: i64) -> Result<Value> {
             }
         ));
         for walk in &walks {
-            bench.output.line(&format!("  {walk}"));
+            Output::line(&format!("  {walk}"));
         }
         found.push(json!({
             "statistics": statistics, "plans": plans.len(), "faults": walks,

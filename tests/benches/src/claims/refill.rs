@@ -13,7 +13,7 @@ use super::{
     supply,
 };
 use crate::{
-    figures::{Latencies, round},
+    figures::{Latencies, Output, round},
     load,
 };
 
@@ -45,8 +45,8 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Value> {
     }
     let ratio = busy.percentiles().p99 / idle.percentiles().p99.max(1e-9);
     let title = format!("{RATE} claims/s while {made} sandboxes were made, and while none was");
-    bench.output.table(&title, &table);
-    bench.output.line(&format!(
+    Output::table(&title, &table);
+    Output::line(&format!(
         "p99 with refill : without = {ratio:.2} (at most 1.5)\n"
     ));
     Ok(json!({

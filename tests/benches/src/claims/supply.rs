@@ -51,16 +51,16 @@ impl Supply {
             }),
             ..platform.clone()
         };
-        let (sender, mut steps) = mpsc::unbounded_channel();
-        let mut stop = stop.clone();
+        let (sender, mut queue) = mpsc::unbounded_channel();
+        let mut stopped = stop.clone();
         let runs = tokio::spawn(async move {
             // Dropped with the loop, and with it whatever is under way.
             let mut under_way = JoinSet::new();
             let room = Arc::new(Semaphore::new(AT_ONCE));
             loop {
                 let step = tokio::select! {
-                    step = steps.recv() => step,
-                    _ = stop.changed() => break,
+                    step = queue.recv() => step,
+                    _ = stopped.changed() => break,
                 };
                 let Some(step) = step else { break };
                 let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
@@ -107,7 +107,11 @@ async fn carry_out(platform: &Platform, step: Step) {
         Step::Provision { sandbox } => provision::provision(platform, sandbox)
             .await
             .map_err(anyhow::Error::from),
-        _ => Ok(()),
+        Step::ClaimWake { .. }
+        | Step::Dispatch { .. }
+        | Step::Rest { .. }
+        | Step::Retire { .. }
+        | Step::WriteBack { .. } => Ok(()),
     };
     if let Err(error) = done {
         crate::figures::say(&format!("supply: {error:#}"));
