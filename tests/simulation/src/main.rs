@@ -36,7 +36,7 @@ struct Arguments {
     /// How many seeds to run at a time [default: one a core].
     #[arg(long)]
     workers: Option<usize>,
-    /// The PostgreSQL to use, as somebody who may create databases [default: $DATABASE_URL].
+    /// The PostgreSQL to use, as somebody who may create databases [default: `DATABASE_URL`].
     #[arg(long, value_name = "URL")]
     database: Option<String>,
 }

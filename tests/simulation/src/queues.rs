@@ -125,7 +125,7 @@ impl Queues {
     }
 
     /// Up to a few messages: of one group in order where the queue keeps it, else any. With
-    /// `duplicate` in ten thousand one stays visible although it was received.
+    /// `duplicate` in ten thousand one stays visible although it was received, and with it its group.
     pub fn receive(
         &mut self,
         from: Name,
@@ -146,7 +146,7 @@ impl Queues {
             let Some(index) = visible.get(place).copied() else {
                 break;
             };
-            let stays = !from.is_fifo() && rng.happens(duplicate);
+            let stays = rng.happens(duplicate);
             let Some(message) = self
                 .waiting
                 .get_mut(&from)
@@ -160,6 +160,9 @@ impl Queues {
                 let group = message.group.clone();
                 received.push(taken(message));
                 self.take_group(from, &group, at_most - 1, now, &mut received);
+                if stays {
+                    return received;
+                }
                 break;
             }
             received.push(taken(message));

@@ -60,6 +60,8 @@ pub struct Faults {
     pub lose_answer: u64,
     /// A queue delivers twice, or one entry of a batch fails.
     pub queue: u64,
+    /// A claim is handed to the other coordinator as well, as while two versions of it are deployed.
+    pub overlap: u64,
     /// A call to the provider fails in one of its ways.
     pub provider: u64,
     /// A call takes effect only long after it timed out.
@@ -151,6 +153,7 @@ impl Faults {
             refuse: 100,
             lose_answer: 150,
             queue: 500,
+            overlap: 0,
             provider: 700,
             late: 50,
             machine: 300,
@@ -187,6 +190,9 @@ impl Faults {
         }
         if rng.happens(2_500) {
             faults.no_wakes_after = Some(rng.below(120));
+        }
+        if rng.happens(3_000) {
+            faults.overlap = 4_000;
         }
         if rng.happens(2_500) {
             faults.old_messages_until = rng.below(200);

@@ -44,7 +44,12 @@ pub async fn function(me: Actor, queue: Name) {
 }
 
 fn receive(core: &mut Core, queue: Name) -> Vec<Received> {
-    let (now, duplicate) = (core.now, core.faults().queue);
+    let (now, faults) = (core.now, core.faults());
+    let duplicate = if queue.is_fifo() {
+        faults.overlap
+    } else {
+        faults.queue
+    };
     let Core { queues, rng, .. } = core;
     let batch = queues.receive(queue, now, rng, duplicate);
     for message in &batch {
