@@ -50,13 +50,13 @@ enum Answer {
 /// Measures, and fails where an alert was lost.
 pub(crate) async fn run(local: &Path, wanted: &Alerts, output: &Output) -> Result<()> {
     let database = Database::make(local).await?;
-    let measured = measure(&database, wanted, output).await;
+    let measured = measure(&database, wanted).await;
     database.end().await?;
     output.end(&measured?);
     Ok(())
 }
 
-async fn measure(database: &Database, wanted: &Alerts, output: &Output) -> Result<Value> {
+async fn measure(database: &Database, wanted: &Alerts) -> Result<Value> {
     let cast = seed::cast(&database.admin, TENANTS).await?;
     say(&format!(
         "making a history of {HISTORY} finished investigations"

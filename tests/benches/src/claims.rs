@@ -36,7 +36,6 @@ const WARM_UP: Duration = Duration::from_secs(2);
 pub(crate) struct Bench<'a> {
     pub(crate) database: &'a Database,
     pub(crate) cast: seed::Cast,
-    pub(crate) output: &'a Output,
     pub(crate) measured: Duration,
     only: &'a [String],
 }
@@ -52,16 +51,10 @@ impl Bench<'_> {
 }
 
 /// A bench whose loads take so long.
-pub(crate) fn bench<'a>(
-    database: &'a Database,
-    cast: seed::Cast,
-    output: &'a Output,
-    measured: Duration,
-) -> Bench<'a> {
+pub(crate) fn bench(database: &Database, cast: seed::Cast, measured: Duration) -> Bench<'_> {
     Bench {
         database,
         cast,
-        output,
         measured,
         only: &[],
     }
@@ -70,13 +63,13 @@ pub(crate) fn bench<'a>(
 /// Measures, and shows figures as they come.
 pub(crate) async fn run(local: &Path, wanted: &Claims, output: &Output) -> Result<()> {
     let database = Database::make(local).await?;
-    let measured = measure(&database, wanted, output).await;
+    let measured = measure(&database, wanted).await;
     database.end().await?;
     output.end(&measured?);
     Ok(())
 }
 
-async fn measure(database: &Database, wanted: &Claims, output: &Output) -> Result<Value> {
+async fn measure(database: &Database, wanted: &Claims) -> Result<Value> {
     let mut figures = Map::new();
     figures.insert("bench".into(), json!("claims"));
     figures.insert("machine".into(), environment::describe());
@@ -84,7 +77,6 @@ async fn measure(database: &Database, wanted: &Claims, output: &Output) -> Resul
     let bench = Bench {
         database,
         cast,
-        output,
         measured: Duration::from_secs(wanted.seconds),
         only: &wanted.only,
     };

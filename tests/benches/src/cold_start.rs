@@ -45,13 +45,13 @@ struct Start {
 /// Measures every function.
 pub(crate) async fn run(local: &Path, wanted: &ColdStart, output: &Output) -> Result<()> {
     let database = Database::make(local).await?;
-    let measured = measure(&database, wanted, output).await;
+    let measured = measure(&database, wanted).await;
     database.end().await?;
     output.end(&measured?);
     Ok(())
 }
 
-async fn measure(database: &Database, wanted: &ColdStart, output: &Output) -> Result<Value> {
+async fn measure(database: &Database, wanted: &ColdStart) -> Result<Value> {
     let cast = seed::cast(&database.admin, 1).await?;
     let programs = std::env::current_exe().context("this program does not know where it is")?;
     let programs = programs

@@ -44,13 +44,13 @@ const CASEBOOK_CONNECTIONS: u32 = 16;
 /// Measures one fleet.
 pub(crate) async fn run(local: &Path, wanted: &Fleet, output: &Output) -> Result<()> {
     let database = Database::make(local).await?;
-    let measured = measure(&database, wanted, output).await;
+    let measured = measure(&database, wanted).await;
     database.end().await?;
     output.end(&measured?);
     Ok(())
 }
 
-async fn measure(database: &Database, wanted: &Fleet, output: &Output) -> Result<Value> {
+async fn measure(database: &Database, wanted: &Fleet) -> Result<Value> {
     let machine = environment::describe();
     let cast = seed::cast(&database.admin, TENANTS).await?;
     say(&format!(
@@ -59,7 +59,7 @@ async fn measure(database: &Database, wanted: &Fleet, output: &Output) -> Result
     ));
     cast.history(&database.admin, HISTORY).await?;
     let during = Duration::from_secs(wanted.seconds);
-    let bench = claims::bench(database, cast, output, during);
+    let bench = claims::bench(database, cast, during);
     let enough = usize::try_from(u64::from(GRANTS) * (wanted.seconds + 30) * 2)?;
     let flow = Flow::start(&bench, &Options::plain(&bench, enough)).await?;
     let runs = live(database, &bench.cast, wanted.agents).await?;

@@ -34,7 +34,7 @@ impl Supply {
         platform: &Platform,
         store: Store,
         pool: PoolId,
-        stop: &watch::Receiver<bool>,
+        stopped: &watch::Receiver<bool>,
     ) -> Result<(Self, JoinHandle<Result<()>>)> {
         want(&store, pool, WANTED).await?;
         let platform = Platform {
@@ -52,7 +52,7 @@ impl Supply {
             ..platform.clone()
         };
         let (sender, mut queue) = mpsc::unbounded_channel();
-        let mut stopped = stop.clone();
+        let mut stopped = stopped.clone();
         let runs = tokio::spawn(async move {
             // Dropped with the loop, and with it whatever is under way.
             let mut under_way = JoinSet::new();
