@@ -167,15 +167,12 @@ pub async fn dead_letters(api: &Api, json: bool) -> Result<()> {
 
 /// Sends steps that were given up on their way again: one, or every one that is listed now.
 pub async fn redrive(api: &Api, id: Option<i64>) -> Result<()> {
-    let ids = match id {
-        Some(id) => vec![id],
-        None => {
-            let items = api.list("/v1/dead-letters", &[], usize::MAX).await?;
-            items
-                .iter()
-                .filter_map(|item| item["id"].as_i64())
-                .collect()
-        }
+    let ids: Vec<i64> = if let Some(id) = id {
+        vec![id]
+    } else {
+        let items = api.list("/v1/dead-letters", &[], usize::MAX).await?;
+        let listed = items.iter().filter_map(|item| item["id"].as_i64());
+        listed.collect()
     };
     for id in &ids {
         api.tell(&format!("/v1/dead-letters/{id}/redrive")).await?;

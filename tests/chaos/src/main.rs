@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<ExitCode> {
         duration: Duration::try_from_secs_f64(args.minutes * 60.0)?,
         seed: args.seed,
         rate: args.rate,
-        sweep: Duration::from_secs(60),
+        sweep: Duration::from_mins(1),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,5 +1,10 @@
 //! A short run; `./dev chaos` does long ones.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what happened is read where the test fails"
+)]
+
 use std::time::Duration;
 
 use nightshift_chaos::Chaos;

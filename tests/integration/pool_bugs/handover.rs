@@ -69,7 +69,7 @@ async fn b11_what_happens_to_one_sandbox_happens_to_no_other(pg: PgPool) -> Resu
                 tx.enqueue(step, "test", now).await?;
                 tx.commit().await?;
             }
-            "resting" if draw % 3 == 0 => {
+            "resting" if draw.is_multiple_of(3) => {
                 let mut tx = world.store().begin().await?;
                 nightshift_engine::conclude::conclude(&mut tx, found, now).await?;
                 tx.commit().await?;

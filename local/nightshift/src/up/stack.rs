@@ -72,15 +72,15 @@ impl Stack {
         let now = platform.clock.now();
         seed::seed(&store, &secrets, &image.reference, &size, now).await?;
         let choices = Choices::from_env();
-        let parts = Parts {
+        let given = Parts {
             checkout,
             ports: &ports,
             secrets: &secrets,
             choices: &choices,
             database: &database,
         };
-        let mut plane = Plane::open(parts, platform, size.functions.as_ref()).await?;
-        let plans = Plans {
+        let mut plane = Plane::open(given, platform, size.functions.as_ref()).await?;
+        let children = Plans {
             checkout,
             ports: &ports,
             secrets: &secrets,
@@ -89,7 +89,7 @@ impl Stack {
             images: image.folder,
             rest_seconds: size.rest_seconds,
         };
-        let children = Children::start(plans.programs()?, &api::http()?).await?;
+        let children = Children::start(children.programs()?, &api::http()?).await?;
         plane.begin(&ports, &secrets).await?;
         let file = stack_file(&ports, &secrets, database)?;
         file.write(&StackFile::path(checkout)?)?;

@@ -14,7 +14,7 @@ use crate::world::{World, all_failed, failed, ids, ok};
 
 #[tokio::test]
 async fn what_the_function_is_done_with_is_deleted() {
-    let world = World::standard(30).await;
+    let world = World::standard(30);
     world.send(&["a", "b", "c"]);
     let mut function = world.map(world.settings());
 
@@ -22,7 +22,7 @@ async fn what_the_function_is_done_with_is_deleted() {
     while seen.len() < 3 {
         let call = function.called().await;
         seen.extend(call.bodies());
-        call.answer(ok());
+        call.answer(&ok());
     }
     seen.sort();
     assert_eq!(seen, ["a", "b", "c"]);
@@ -32,7 +32,7 @@ async fn what_the_function_is_done_with_is_deleted() {
 
 #[tokio::test]
 async fn the_event_is_as_lambda_documents_it() {
-    let world = World::fifo(30).await;
+    let world = World::fifo(30);
     world.send_in("pool-1", &["a"]);
     let mut function = world.map(world.settings());
 
@@ -55,12 +55,12 @@ async fn the_event_is_as_lambda_documents_it() {
     }
     assert!(record["receiptHandle"].is_string() && record["messageId"].is_string());
     assert_eq!(record["messageAttributes"], json!({}));
-    call.answer(ok());
+    call.answer(&ok());
 }
 
 #[tokio::test]
 async fn a_batch_never_has_more_messages_than_it_may() {
-    let world = World::fifo(30).await;
+    let world = World::fifo(30);
     let bodies: Vec<String> = (0..9).map(|number| number.to_string()).collect();
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
     world.send_in("g", &bodies);
@@ -75,7 +75,7 @@ async fn a_batch_never_has_more_messages_than_it_may() {
         let call = function.called().await;
         sizes.push(call.bodies().len());
         order.extend(call.bodies());
-        call.answer(ok());
+        call.answer(&ok());
     }
     assert_eq!(sizes, [4, 4, 1]);
     assert_eq!(order, bodies);
@@ -83,7 +83,7 @@ async fn a_batch_never_has_more_messages_than_it_may() {
 
 #[tokio::test]
 async fn what_failed_comes_back_after_its_visibility_and_not_before() {
-    let world = World::standard(30).await;
+    let world = World::standard(30);
     world.send(&["a", "b"]);
     let mut function = world.map(Settings {
         window: Duration::from_secs(1),
@@ -92,7 +92,7 @@ async fn what_failed_comes_back_after_its_visibility_and_not_before() {
 
     let call = function.called().await;
     let bad = call.id_of("b");
-    call.answer(failed(&[&bad]));
+    call.answer(&failed(&[&bad]));
 
     function.is_left_alone(Duration::from_millis(300)).await;
     assert_eq!(world.bodies(), ["b"], "what succeeded is deleted");
@@ -105,7 +105,7 @@ async fn what_failed_comes_back_after_its_visibility_and_not_before() {
         call.event["Records"][0]["attributes"]["ApproximateReceiveCount"],
         "2"
     );
-    call.answer(ok());
+    call.answer(&ok());
     world.becomes_empty().await;
 }
 
@@ -119,7 +119,7 @@ async fn a_function_error_and_an_unreadable_answer_bring_the_whole_batch_back() 
         Ok(json!({"batchItemFailures": [{"id": "x"}]})),
     ];
     for answer in answers {
-        let world = World::standard(30).await;
+        let world = World::standard(30);
         world.send(&["a", "b"]);
         let mut function = world.map(Settings {
             window: Duration::from_secs(1),
@@ -134,7 +134,7 @@ async fn a_function_error_and_an_unreadable_answer_bring_the_whole_batch_back() 
         world.queues.advance(TimeDelta::seconds(31));
         let again = function.called().await;
         assert_eq!(ids(&again.event), before, "{answer:?}");
-        again.answer(ok());
+        again.answer(&ok());
         world.becomes_empty().await;
     }
 }
@@ -147,17 +147,17 @@ async fn null_and_empty_answers_are_success() {
         json!({"batchItemFailures": null}),
         json!({"batchItemFailures": []}),
     ] {
-        let world = World::standard(30).await;
+        let world = World::standard(30);
         world.send(&["a"]);
         let mut function = world.map(world.settings());
-        function.called().await.answer(answer);
+        function.called().await.answer(&answer);
         world.becomes_empty().await;
     }
 }
 
 #[tokio::test]
 async fn without_item_failures_whatever_is_answered_is_success() {
-    let world = World::standard(30).await;
+    let world = World::standard(30);
     world.send(&["a"]);
     let mut function = world.map(Settings {
         reports_item_failures: false,
@@ -165,13 +165,13 @@ async fn without_item_failures_whatever_is_answered_is_success() {
     });
     let call = function.called().await;
     let everything = all_failed(&call.event);
-    call.answer(everything);
+    call.answer(&everything);
     world.becomes_empty().await;
 }
 
 #[tokio::test]
 async fn a_group_is_one_batch_at_a_time_in_order_and_groups_do_not_wait_for_each_other() {
-    let world = World::fifo(30).await;
+    let world = World::fifo(30);
     world.send_in("one", &["1a", "1b", "1c"]);
     let mut function = world.map(Settings {
         batch_size: 2,
@@ -184,25 +184,25 @@ async fn a_group_is_one_batch_at_a_time_in_order_and_groups_do_not_wait_for_each
     world.send_in("two", &["2a"]);
     let other = function.called().await;
     assert_eq!(other.bodies(), ["2a"]);
-    other.answer(ok());
+    other.answer(&ok());
     function.is_left_alone(Duration::from_millis(200)).await;
 
     let both = all_failed(&held.event);
-    held.answer(both);
+    held.answer(&both);
     function.is_left_alone(Duration::from_millis(200)).await;
     world.queues.advance(TimeDelta::seconds(31));
     let again = function.called().await;
     assert_eq!(again.bodies(), ["1a", "1b"], "1c does not overtake them");
-    again.answer(ok());
+    again.answer(&ok());
     let last = function.called().await;
     assert_eq!(last.bodies(), ["1c"]);
-    last.answer(ok());
+    last.answer(&ok());
     world.becomes_empty().await;
 }
 
 #[tokio::test]
 async fn no_more_invocations_run_at_once_than_the_mapping_allows() {
-    let world = World::standard(30).await;
+    let world = World::standard(30);
     world.send(&["a", "b", "c", "d"]);
     let limited = Settings {
         batch_size: 1,
@@ -212,18 +212,18 @@ async fn no_more_invocations_run_at_once_than_the_mapping_allows() {
     let mut function = world.map(limited);
     let (first, second) = (function.called().await, function.called().await);
     function.is_left_alone(Duration::from_millis(300)).await;
-    first.answer(ok());
+    first.answer(&ok());
     let third = function.called().await;
     function.is_left_alone(Duration::from_millis(200)).await;
-    second.answer(ok());
-    third.answer(ok());
-    function.called().await.answer(ok());
+    second.answer(&ok());
+    third.answer(&ok());
+    function.called().await.answer(&ok());
     world.becomes_empty().await;
 }
 
 #[tokio::test]
 async fn messages_are_gathered_while_the_window_is_open() {
-    let world = World::standard(30).await;
+    let world = World::standard(30);
     let gathering = Settings {
         batch_size: 50,
         window: Duration::from_secs(2),
@@ -235,13 +235,13 @@ async fn messages_are_gathered_while_the_window_is_open() {
     world.send(&["b", "c"]);
     let call = function.called().await;
     assert_eq!(call.bodies(), ["a", "b", "c"]);
-    call.answer(ok());
+    call.answer(&ok());
     world.becomes_empty().await;
 }
 
 #[tokio::test]
 async fn a_throttled_batch_is_tried_again_until_it_is_visible_to_others_and_costs_a_receive() {
-    let world = World::standard(2).await;
+    let world = World::standard(2);
     world.send(&["a"]);
     let mut function = world.map(world.settings());
     let mut tries = 0;
@@ -254,13 +254,13 @@ async fn a_throttled_batch_is_tried_again_until_it_is_visible_to_others_and_cost
         call.reply(Err(InvokeError::Throttled("f".to_owned())));
     };
     assert!((2..=4).contains(&tries), "{tries} tries within two seconds");
-    call.answer(ok());
+    call.answer(&ok());
     world.becomes_empty().await;
 }
 
 #[tokio::test]
 async fn a_poison_message_ends_in_the_dead_letter_queue_and_its_neighbours_do_not() {
-    let world = World::with_dead_letters(30, 3).await;
+    let world = World::with_dead_letters(30, 3);
     world.send(&["poison", "good"]);
     let mut function = world.map(Settings {
         batch_size: 1,
@@ -278,7 +278,7 @@ async fn a_poison_message_ends_in_the_dead_letter_queue_and_its_neighbours_do_no
         } else {
             ok()
         };
-        call.answer(answer);
+        call.answer(&answer);
     }
     assert_eq!(poisoned, 3);
     assert_eq!(world.dead(), ["poison"]);
@@ -287,7 +287,7 @@ async fn a_poison_message_ends_in_the_dead_letter_queue_and_its_neighbours_do_no
 
 #[tokio::test]
 async fn messages_that_do_not_fit_into_one_event_are_several_in_order() {
-    let world = World::fifo(30).await;
+    let world = World::fifo(30);
     let large = "x".repeat(1_000_000);
     let bodies: Vec<String> = (0..8).map(|number| format!("{number}{large}")).collect();
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
@@ -298,21 +298,21 @@ async fn messages_that_do_not_fit_into_one_event_are_several_in_order() {
         let call = function.called().await;
         assert!(call.event.to_string().len() < 6 * 1024 * 1024 + 100);
         order.extend(call.bodies().into_iter().map(|body| body[..1].to_owned()));
-        call.answer(ok());
+        call.answer(&ok());
     }
     assert_eq!(order.concat(), "01234567");
 }
 
 #[tokio::test]
 async fn when_it_stops_it_waits_for_the_invocations_under_way() {
-    let world = World::standard(30).await;
+    let world = World::standard(30);
     world.send(&["a"]);
     let mut function = world.map(world.settings());
     let call = function.called().await;
     let mut stopped = function.stop();
     let early = tokio::time::timeout(Duration::from_millis(200), &mut stopped).await;
     assert!(early.is_err(), "it left an invocation behind");
-    call.answer(ok());
+    call.answer(&ok());
     stopped.await.unwrap();
     assert!(world.bodies().is_empty());
 }

@@ -29,11 +29,11 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn standard(visibility: u32) -> Self {
+    pub(crate) fn standard(visibility: u32) -> Self {
         Self::new("steps", visibility, &[])
     }
 
-    pub(crate) async fn fifo(visibility: u32) -> Self {
+    pub(crate) fn fifo(visibility: u32) -> Self {
         Self::new(
             "steps.fifo",
             visibility,
@@ -41,7 +41,7 @@ impl World {
         )
     }
 
-    pub(crate) async fn with_dead_letters(visibility: u32, receives: u32) -> Self {
+    pub(crate) fn with_dead_letters(visibility: u32, receives: u32) -> Self {
         let policy = json!({
             "deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:steps-dead",
             "maxReceiveCount": receives,
@@ -182,9 +182,7 @@ struct Asking(mpsc::UnboundedSender<Call>);
 
 impl Function {
     pub(crate) async fn called(&mut self) -> Call {
-        self.called_within(PATIENCE)
-            .await
-            .expect("the function was not invoked")
+        self.called_within(PATIENCE).await.unwrap()
     }
 
     pub(crate) async fn called_within(&mut self, patience: Duration) -> Option<Call> {
@@ -228,7 +226,7 @@ impl Call {
         found["messageId"].as_str().unwrap().to_owned()
     }
 
-    pub(crate) fn answer(self, answer: Value) {
+    pub(crate) fn answer(self, answer: &Value) {
         self.reply(Ok(answer.to_string().into()));
     }
 

@@ -25,9 +25,8 @@ pub(crate) fn routes() -> Router {
         .route(
             "/hex",
             post(async |body: Bytes| {
-                body.iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect::<String>()
+                let digits = body.iter().map(|byte| format!("{byte:02x}"));
+                digits.collect::<Vec<_>>().concat()
             }),
         )
         .route(
@@ -147,7 +146,7 @@ async fn a_function_that_ends_is_a_500_and_one_that_is_busy_a_503() {
     assert_eq!(body.as_ref(), br#"{"message":"Internal Server Error"}"#);
 
     let busy = async {
-        tokio::time::sleep(std::time::Duration::from_millis(1_000)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         ask(&deployed, get_of("/no")).await
     };
     let (slow, busy) = tokio::join!(ask(&deployed, get_of("/slow")), busy);

@@ -7,6 +7,11 @@
     clippy::disallowed_methods,
     reason = "a test that is started as another program is told so"
 )]
+#![expect(
+    clippy::exit,
+    clippy::print_stderr,
+    reason = "the function dies and complains as functions do"
+)]
 
 mod front;
 mod sample;

@@ -36,7 +36,7 @@ impl Here {
     pub(super) fn open(parts: Parts<'_>) -> Result<Self> {
         let queues = open_queues(parts)?;
         for spec in steps::all()? {
-            put(&queues, &spec.dead, spec.is_fifo, spec.dead_attributes())?;
+            put(&queues, &spec.dead, spec.is_fifo, steps::dead_attributes())?;
             let dead_arn = queues.with(|account, _| account.arn(&spec.dead));
             put(
                 &queues,

@@ -13,7 +13,7 @@ use super::{ACCOUNT, Elsewhere, REGION, functions, steps};
 use crate::up::plane::Parts;
 
 /// How long one call may take: deploying a zip takes longest.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Lambda's API.
 const LAMBDA: &str = "/2015-03-31";
 
@@ -39,7 +39,7 @@ impl Remote {
                 json!({})
             };
             remote
-                .put_queue(&spec.dead, &kind, &json!(spec.dead_attributes()))
+                .put_queue(&spec.dead, &kind, &json!(steps::dead_attributes()))
                 .await?;
             let dead_arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", spec.dead);
             remote

@@ -1,4 +1,4 @@
-//! The sweep's schedule, as EventBridge keeps it.
+//! The sweep's schedule, as `EventBridge` keeps it.
 
 use std::{sync::Arc, time::Duration};
 

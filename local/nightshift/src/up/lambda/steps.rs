@@ -68,14 +68,14 @@ impl QueueSpec {
             ("RedrivePolicy".to_owned(), redrive.to_string()),
         ])
     }
+}
 
-    /// What its dead-letter queue is told.
-    pub(super) fn dead_attributes(&self) -> BTreeMap<String, String> {
-        BTreeMap::from([(
-            "MessageRetentionPeriod".to_owned(),
-            DEAD_RETENTION_S.to_string(),
-        )])
-    }
+/// What every dead-letter queue is told.
+pub(super) fn dead_attributes() -> BTreeMap<String, String> {
+    BTreeMap::from([(
+        "MessageRetentionPeriod".to_owned(),
+        DEAD_RETENTION_S.to_string(),
+    )])
 }
 
 /// What takes long and may fail alone comes in small batches.
