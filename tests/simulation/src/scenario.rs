@@ -62,6 +62,8 @@ pub struct Faults {
     pub queue: u64,
     /// A claim is handed to the other coordinator as well, as while two versions of it are deployed.
     pub overlap: u64,
+    /// A coordinator that has decided stands still before it commits.
+    pub slow_grants: u64,
     /// A call to the provider fails in one of its ways.
     pub provider: u64,
     /// A call takes effect only long after it timed out.
@@ -116,7 +118,9 @@ impl Scenario {
             }
         }
         deliveries.sort_by_key(|delivery| delivery.after);
-        let target_ready = rng.within(0..=2);
+        let rotations = rotations(&mut rng);
+        // There must be something to replace.
+        let target_ready = rng.within(i64::from(!rotations.is_empty())..=2);
         let room = rng.within(1..=3);
         let limit = |rng: &mut Rng| i32::try_from(rng.within(1..=3)).unwrap_or(1);
         Self {
@@ -126,7 +130,7 @@ impl Scenario {
             max_sandboxes: i32::try_from(target_ready + room).unwrap_or(1),
             grant_batch: rng.within(1..=4),
             deliveries,
-            rotations: rotations(&mut rng),
+            rotations,
             questions: rng.below(3),
             rest_for: rng.millis(20_000..=200_000),
             rough_steps: 100 + rng.below(250),
@@ -154,6 +158,7 @@ impl Faults {
             lose_answer: 150,
             queue: 500,
             overlap: 0,
+            slow_grants: 0,
             provider: 700,
             late: 50,
             machine: 300,
@@ -193,6 +198,9 @@ impl Faults {
         }
         if rng.happens(3_000) {
             faults.overlap = 4_000;
+        }
+        if rng.happens(3_000) {
+            faults.slow_grants = 4_000;
         }
         if rng.happens(2_500) {
             faults.old_messages_until = rng.below(200);

@@ -20,6 +20,7 @@ use crate::{
     cloud::Boot,
     core::{Core, lock},
     invariants::Commit,
+    queues::Name,
     snapshot::Snapshot,
 };
 
@@ -390,6 +391,12 @@ fn fate_of(core: &mut Core, slot: &Slot, forced: bool) -> Fate {
     if !outside && core.rng.happens(faults.crash) {
         core.note(&format!("{name} at {point}"));
         return Fate::Crash;
+    }
+    let decided = point == "tx.commit" && slot.role == Role::Function(Name::Claim);
+    if !forced && decided && core.rng.happens(faults.slow_grants) {
+        let length = core.rng.millis(500..=20_000);
+        core.note(&format!("{name} stands at {point} for {length}"));
+        return Fate::Pause(length);
     }
     if !forced && core.rng.happens(faults.pause) {
         let lengths = [2_000, 20_000, 70_000, 70_000, 200_000];
