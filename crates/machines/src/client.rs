@@ -1,6 +1,9 @@
 //! The client: where the API is, and who we are to it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use reqwest::{Url, redirect};
 use secrecy::SecretString;
@@ -21,7 +24,7 @@ pub struct Client {
 pub(crate) struct Inner {
     pub(crate) base: Url,
     pub(crate) token: SecretString,
-    pub(crate) http: reqwest::Client,
+    http: OnceLock<reqwest::Client>,
     pub(crate) affinity: Affinity,
 }
 
@@ -31,9 +34,6 @@ pub enum InvalidClient {
     /// The base is not an `http` or `https` URL.
     #[error("`{0}` is not the URL of a machines API")]
     Base(String),
-    /// The TLS or connection set-up of this process does not allow it.
-    #[error("the HTTP client cannot be made")]
-    Http(#[source] reqwest::Error),
 }
 
 impl Client {
@@ -44,24 +44,12 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(InvalidClient::Base(base.to_owned()));
         }
-        // Fails only when the process has chosen a provider already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // Neither a proxy of the environment nor a redirect may see the token.
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_KEPT)
-            .tcp_nodelay(true)
-            .user_agent(concat!("nightshift/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(InvalidClient::Http)?;
         let affinity = Affinity::default();
         Ok(Self {
             inner: Arc::new(Inner {
                 base: url,
                 token,
-                http,
+                http: OnceLock::new(),
                 affinity,
             }),
         })
@@ -74,6 +62,28 @@ impl Client {
         let _: Result<serde_json::Value, _> = self
             .send(crate::transport::Call::read(["platform", "regions"]))
             .await;
+    }
+}
+
+impl Inner {
+    /// The HTTP client, made for the first call: reading the roots of TLS takes milliseconds that a function's
+    /// first answer should not wait for.
+    pub(crate) fn http(&self) -> Result<&reqwest::Client, reqwest::Error> {
+        if let Some(made) = self.http.get() {
+            return Ok(made);
+        }
+        // Fails only when the process has chosen a provider already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Neither a proxy of the environment nor a redirect may see the token.
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_KEPT)
+            .tcp_nodelay(true)
+            .user_agent(concat!("nightshift/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(self.http.get_or_init(|| http))
     }
 }
 

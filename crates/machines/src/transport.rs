@@ -124,7 +124,10 @@ impl Client {
 
     async fn attempt(&self, call: &Call) -> Result<Answer, MachinesError> {
         let transport = |error| MachinesError::transport(call.effect, error);
-        let response = self.request(call).send().await.map_err(transport)?;
+        // Nothing was sent where the client itself cannot be made.
+        let unsent = |error| MachinesError::Unavailable(Failure::Transport(error));
+        let request = self.request(call).map_err(unsent)?;
+        let response = request.send().await.map_err(transport)?;
         if let Some(app) = call.app() {
             self.inner.affinity.learn(app, response.headers());
         }
@@ -158,14 +161,14 @@ impl Client {
         Err(MachinesError::refused(call.effect, refusal))
     }
 
-    fn request(&self, call: &Call) -> RequestBuilder {
+    fn request(&self, call: &Call) -> Result<RequestBuilder, reqwest::Error> {
         let mut url = self.inner.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("v1").extend(&call.segments);
         }
         let mut request = self
             .inner
-            .http
+            .http()?
             .request(call.method.clone(), url)
             .bearer_auth(self.inner.token.expose_secret())
             .timeout(call.timeout);
@@ -175,10 +178,12 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        match call.app().and_then(|app| self.inner.affinity.cookie(app)) {
-            Some(cookie) => request.header(COOKIE, cookie),
-            None => request,
-        }
+        Ok(
+            match call.app().and_then(|app| self.inner.affinity.cookie(app)) {
+                Some(cookie) => request.header(COOKIE, cookie),
+                None => request,
+            },
+        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finds an issuer's public keys: `/.well-known/openid-configuration`, then its `jwks_uri`.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use jsonwebtoken::jwk::Jwk;
 use reqwest::{Client, Url, redirect::Policy};
@@ -32,7 +32,7 @@ pub enum DiscoveryError {
 #[derive(Debug)]
 pub(super) struct Discovery {
     issuer: String,
-    client: Client,
+    client: OnceLock<Client>,
 }
 
 #[derive(Deserialize)]
@@ -66,17 +66,9 @@ pub(crate) fn check_issuer(url: &str) -> Result<(), DiscoveryError> {
 impl Discovery {
     pub(super) fn new(issuer: &str) -> Result<Self, DiscoveryError> {
         check_issuer(issuer)?;
-        // Several crates may want the provider; whoever comes first installs it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .timeout(TIMEOUT)
-            .no_proxy()
-            .build()
-            .map_err(DiscoveryError::NoClient)?;
         Ok(Self {
             issuer: issuer.to_owned(),
-            client,
+            client: OnceLock::new(),
         })
     }
 
@@ -99,8 +91,25 @@ impl Discovery {
             .collect())
     }
 
+    /// Made for the first question: reading the roots of TLS takes milliseconds that a first answer should
+    /// not wait for.
+    fn client(&self) -> Result<&Client, DiscoveryError> {
+        if let Some(made) = self.client.get() {
+            return Ok(made);
+        }
+        // Several crates may want the provider; whoever comes first installs it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .redirect(Policy::none())
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .build()
+            .map_err(DiscoveryError::NoClient)?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
     async fn read<T: DeserializeOwned>(&self, url: &str) -> Result<T, DiscoveryError> {
-        let answer = self.client.get(url).send().await;
+        let answer = self.client()?.get(url).send().await;
         let mut answer = answer
             .and_then(reqwest::Response::error_for_status)
             .map_err(DiscoveryError::NoAnswer)?;
