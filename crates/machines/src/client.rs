@@ -44,6 +44,8 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(InvalidClient::Base(base.to_owned()));
         }
+        // Fails only when the process has chosen a provider already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let affinity = Affinity::default();
         Ok(Self {
             inner: Arc::new(Inner {
@@ -72,8 +74,6 @@ impl Inner {
         if let Some(made) = self.http.get() {
             return Ok(made);
         }
-        // Fails only when the process has chosen a provider already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         // Neither a proxy of the environment nor a redirect may see the token.
         let http = reqwest::Client::builder()
             .no_proxy()
