@@ -201,6 +201,14 @@ struct Dimensions {
     /// How often the functions sweep, in seconds; a schedule on AWS cannot do it more often.
     #[arg(long, requires = "lambda", default_value_t = 60, hide = true)]
     sweep_seconds: u32,
+    /// What no invocation of a function may exceed, in seconds: what it leaves undone comes back sooner.
+    #[arg(long, requires = "lambda", hide = true,
+          value_parser = clap::value_parser!(u32).range(5..))]
+    function_seconds: Option<u32>,
+    /// Keep the version before in service beside this one, as while a deploy rolls out: its instances tell the
+    /// database that they are `nightshift-before`.
+    #[arg(long, requires = "lambda", conflicts_with = "aws", hide = true)]
+    side_by_side: bool,
     /// Put functions and queues into the stand-in for AWS at this URL instead of into this process.
     #[arg(long, requires = "lambda", value_name = "URL")]
     aws: Option<String>,
@@ -222,6 +230,10 @@ impl Dimensions {
             rest_seconds: self.rest_seconds.unwrap_or(rest_seconds),
             functions: self.lambda.then(|| Functions {
                 sweep_every: Duration::from_secs(self.sweep_seconds.into()),
+                longest: self
+                    .function_seconds
+                    .map(|seconds| Duration::from_secs(seconds.into())),
+                side_by_side: self.side_by_side,
                 elsewhere: self.aws.map(|url| Elsewhere {
                     url,
                     zips: self.zips.unwrap_or_else(|| PathBuf::from(".local/zips")),

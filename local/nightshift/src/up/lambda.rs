@@ -35,6 +35,10 @@ const REGION: &str = "eu-west-1";
 pub struct Functions {
     /// How often they sweep.
     pub sweep_every: Duration,
+    /// What no invocation may exceed, even where the function's own limit is higher.
+    pub longest: Option<Duration>,
+    /// Whether the version before is still in service beside this one, as while a deploy rolls out.
+    pub side_by_side: bool,
     /// Where else than in this process functions and queues are.
     pub elsewhere: Option<Elsewhere>,
 }
@@ -82,8 +86,8 @@ impl Lambda {
         how: &Functions,
     ) -> Result<Self> {
         let cloud = match &how.elsewhere {
-            None => Cloud::Here(Here::open(parts)?),
-            Some(elsewhere) => Cloud::Remote(Remote::open(parts, elsewhere).await?),
+            None => Cloud::Here(Here::open(parts, how)?),
+            Some(elsewhere) => Cloud::Remote(Remote::open(parts, how, elsewhere).await?),
         };
         let mut lambda = Self {
             platform,

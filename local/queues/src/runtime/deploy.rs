@@ -22,12 +22,37 @@ pub struct Function {
     pub arguments: Vec<String>,
     /// What an operator configured. Everything else in its environment is Lambda's.
     pub environment: Vec<(String, String)>,
+    /// What differs in the environment of the version before, if that is still in service beside this one:
+    /// every second instance is then of it.
+    pub before: Option<Vec<(String, String)>>,
     /// How long one invocation may take.
     pub timeout: Duration,
     /// Its memory, in megabytes: told, not enforced.
     pub memory_mb: u32,
     /// Instances at once; whoever calls beyond that is refused.
     pub reserved_concurrency: usize,
+}
+
+/// Which version of a function an instance is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    /// The only one.
+    Latest,
+    /// The newer one of two.
+    New,
+    /// The one before.
+    Before,
+}
+
+impl Version {
+    /// As it is told to the function and in its log.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Latest => "$LATEST",
+            Self::New => "2",
+            Self::Before => "1",
+        }
+    }
 }
 
 impl Owner {
@@ -42,6 +67,15 @@ impl Owner {
 }
 
 impl Function {
+    /// The version of which instance number `number` is.
+    pub(super) const fn version_of(&self, number: u64) -> Version {
+        match (self.before.is_some(), number % 2) {
+            (false, _) => Version::Latest,
+            (true, 0) => Version::New,
+            (true, _) => Version::Before,
+        }
+    }
+
     /// The environment of an instance whose Runtime API is at `runtime_api` (`HOST:PORT`): Lambda's
     /// variables first, so that an operator's cannot hide behind them.
     pub(super) fn variables(
@@ -49,6 +83,7 @@ impl Function {
         owner: &Owner,
         runtime_api: &str,
         log_stream: &str,
+        version: Version,
     ) -> Vec<(String, String)> {
         let task_root = self
             .program
@@ -56,12 +91,13 @@ impl Function {
             .map_or_else(String::new, |folder| folder.display().to_string());
         let memory = self.memory_mb.to_string();
         let group = format!("/aws/lambda/{}", self.name);
+        let before = self.before.as_ref().filter(|_| version == Version::Before);
         let ours = [
             ("AWS_LAMBDA_RUNTIME_API", runtime_api),
             ("_HANDLER", "bootstrap"),
             ("AWS_LAMBDA_FUNCTION_NAME", &self.name),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
-            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", version.name()),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
             ("AWS_LAMBDA_LOG_GROUP_NAME", &group),
             ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream),
@@ -81,6 +117,7 @@ impl Function {
         lambda
             .into_iter()
             .chain(self.environment.iter().cloned())
+            .chain(before.into_iter().flatten().cloned())
             .collect()
     }
 }

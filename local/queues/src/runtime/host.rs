@@ -195,6 +195,9 @@ impl Deployed {
             deadline_ms: (now() + patience).as_millis(),
             payload,
         };
+        let version = instance.version.name();
+        self.log
+            .line(&format!("START RequestId: {request} Version: {version}"));
         match instance.perform(event, patience).await {
             Ok(answer) => (Ok(answer), Some(instance), None),
             Err(ailment) => {
@@ -217,13 +220,15 @@ impl Deployed {
 
     async fn start(&self, patience: Duration) -> Result<Instance, (Ailment, String)> {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
-        let stream = format!("[$LATEST]{number:08}");
+        let version = self.function.version_of(number);
+        let stream = format!("[{}]{number:08}", version.name());
         let started = Instance::start(
             &self.function,
             &self.owner,
             &self.nursery,
             &self.log,
             &stream,
+            version,
         )
         .await;
         let mut instance = started.map_err(|ailment| (ailment, String::new()))?;

@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     Function, Owner,
     api::{self, Call, Event},
+    deploy::Version,
     failure::Ailment,
     nursery::{Nursery, dies_with_its_parent},
     tail::{Log, Tail},
@@ -38,6 +39,8 @@ pub(super) struct Instance {
     ready: Option<oneshot::Sender<Event>>,
     /// What it printed last.
     pub(super) tail: Tail,
+    /// The version of its function.
+    pub(super) version: Version,
 }
 
 /// What was heard of an instance first.
@@ -55,6 +58,7 @@ impl Instance {
         nursery: &Nursery,
         log: &Log,
         stream: &str,
+        version: Version,
     ) -> Result<Self, Ailment> {
         let not_started = |error: std::io::Error| {
             Ailment::NotStarted(format!(
@@ -67,7 +71,7 @@ impl Instance {
         command
             .args(&function.arguments)
             .env_clear()
-            .envs(function.variables(owner, &address.to_string(), stream))
+            .envs(function.variables(owner, &address.to_string(), stream, version))
             // Whoever relies on the folder it is started in does not run on Lambda.
             .current_dir("/")
             .stdin(Stdio::null())
@@ -89,6 +93,7 @@ impl Instance {
             server,
             ready: None,
             tail,
+            version,
         })
     }
 

@@ -40,6 +40,7 @@ fn sample(concurrency: usize, environment: &[(&str, &str)]) -> Function {
         timeout: Duration::from_secs(5),
         memory_mb: 256,
         reserved_concurrency: concurrency,
+        before: None,
     }
 }
 
@@ -172,6 +173,33 @@ async fn invocations_at_once_get_instances_of_their_own_up_to_the_reserved_concu
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(room);
+}
+
+#[tokio::test]
+async fn two_versions_are_in_service_side_by_side_each_with_its_own_environment() {
+    let mut function = sample(2, &[("FORM", "new"), ("GREETING", "hello")]);
+    function.before = Some(vec![("FORM".to_owned(), "old".to_owned())]);
+    let deployed = Deployed::new(function);
+    // The first instance is busy for so long that there is a second one.
+    let (_, second) = tokio::join!(deployed.ask(json!({"do": "sleep", "ms": 1_500})), async {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        deployed.ask(json!({"do": "environment"})).await
+    });
+    assert_eq!(second["FORM"], "old", "{second}");
+    assert_eq!(second["GREETING"], "hello", "{second}");
+    assert_eq!(second["AWS_LAMBDA_FUNCTION_VERSION"], "1", "{second}");
+    // The one that was used last is used next.
+    let first = deployed.ask(json!({"do": "environment"})).await;
+    assert_eq!(first["FORM"], "new", "{first}");
+    assert_eq!(first["AWS_LAMBDA_FUNCTION_VERSION"], "2", "{first}");
+    let began = |version: &str| {
+        let log = deployed.log();
+        let lines = log.lines().filter(|line| line.starts_with("START "));
+        lines
+            .filter(|line| line.ends_with(&format!("Version: {version}")))
+            .count()
+    };
+    assert_eq!((began("1"), began("2")), (1, 2), "{}", deployed.log());
 }
 
 #[tokio::test]

@@ -7,14 +7,17 @@ use anyhow::Result;
 use nightshift_queues::runtime::Function;
 use serde_json::json;
 
-use super::{ACCOUNT, steps::PREFIX};
+use super::{ACCOUNT, Functions, steps::PREFIX};
 use crate::up::{control::machine_env, plan::TOKEN_ISSUER, plane::Parts};
+
+/// The name by which the database knows connections of the version before (`application_name`).
+const BEFORE: &str = "nightshift-before";
 
 /// A function's limits.
 pub(super) struct Limits {
     pub(super) name: &'static str,
     /// Seconds that one invocation may take.
-    pub(super) timeout_s: u64,
+    timeout_s: u64,
     /// Invocations at once.
     pub(super) concurrency: usize,
     /// What it needs beyond what all need.
@@ -54,15 +57,23 @@ const fn limits(name: &'static str, timeout_s: u64, concurrency: usize, needs: N
     }
 }
 
+impl Limits {
+    /// How long one invocation may take in this stack.
+    pub(super) fn timeout(&self, how: &Functions) -> Duration {
+        let own = Duration::from_secs(self.timeout_s);
+        how.longest.map_or(own, |longest| longest.min(own))
+    }
+}
+
 /// Every function as this stack deploys it, with its queues at `sqs`.
-pub(super) fn all(parts: Parts<'_>, sqs: &str) -> Result<Vec<Function>> {
+pub(super) fn all(parts: Parts<'_>, how: &Functions, sqs: &str) -> Result<Vec<Function>> {
     FUNCTIONS
         .iter()
-        .map(|limits| function(parts, sqs, limits))
+        .map(|limits| function(parts, how, sqs, limits))
         .collect()
 }
 
-fn function(parts: Parts<'_>, sqs: &str, limits: &Limits) -> Result<Function> {
+fn function(parts: Parts<'_>, how: &Functions, sqs: &str, limits: &Limits) -> Result<Function> {
     let mut environment = common(parts, sqs);
     match limits.needs {
         Needs::Nothing => {}
@@ -77,9 +88,12 @@ fn function(parts: Parts<'_>, sqs: &str, limits: &Limits) -> Result<Function> {
         program: parts.checkout.program(limits.name)?,
         arguments: Vec::new(),
         environment: environment.into_iter().map(named).collect(),
-        timeout: Duration::from_secs(limits.timeout_s),
+        timeout: limits.timeout(how),
         memory_mb: 256,
         reserved_concurrency: limits.concurrency,
+        before: how
+            .side_by_side
+            .then(|| vec![("PGAPPNAME".to_owned(), BEFORE.to_owned())]),
     })
 }
 

@@ -14,7 +14,7 @@ use nightshift_queues::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{ACCOUNT, REGION, functions, owner, steps};
+use super::{ACCOUNT, Functions, REGION, functions, owner, steps};
 use crate::up::plane::Parts;
 
 /// What SQS reserves to itself on standard queues, a little of each, so that nobody gets used to better.
@@ -29,13 +29,14 @@ const DIALS: Dials = Dials {
 pub(super) struct Here {
     host: Host,
     queues: Queues,
+    how: Functions,
 }
 
 impl Here {
     /// Opens the queues and deploys the functions; none of them is started before it is invoked.
-    pub(super) fn open(parts: Parts<'_>) -> Result<Self> {
+    pub(super) fn open(parts: Parts<'_>, how: &Functions) -> Result<Self> {
         let queues = open_queues(parts)?;
-        for spec in steps::all()? {
+        for spec in steps::all(how)? {
             put(&queues, &spec.dead, spec.is_fifo, steps::dead_attributes())?;
             let dead_arn = queues.with(|account, _| account.arn(&spec.dead));
             put(
@@ -48,9 +49,10 @@ impl Here {
         let logs = parts.checkout.logs()?.join("functions");
         std::fs::create_dir_all(&logs)
             .with_context(|| format!("cannot make {}", logs.display()))?;
-        let functions = functions::all(parts, &parts.ports.url("queues"))?;
+        let functions = functions::all(parts, how, &parts.ports.url("queues"))?;
         let host = Host::deploy(owner(), functions, &logs)?;
-        Ok(Self { host, queues })
+        let how = how.clone();
+        Ok(Self { host, queues, how })
     }
 
     /// The queues as SQS.
@@ -66,7 +68,7 @@ impl Here {
     /// Maps each queue to its function, until told to stop.
     pub(super) fn poll(&self, stop: &watch::Sender<bool>) -> Result<Vec<JoinHandle<()>>> {
         let mut polling = Vec::new();
-        for spec in steps::all()? {
+        for spec in steps::all(&self.how)? {
             let (arn, url) = self
                 .queues
                 .with(|account, _| (account.arn(&spec.name), account.url(&spec.name)));

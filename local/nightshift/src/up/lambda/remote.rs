@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use nightshift_queues::runtime::{Function, FunctionError, Invoke, InvokeError};
 use serde_json::{Value, json};
 
-use super::{ACCOUNT, Elsewhere, REGION, functions, steps};
+use super::{ACCOUNT, Elsewhere, Functions, REGION, functions, steps};
 use crate::up::plane::Parts;
 
 /// How long one call may take: deploying a zip takes longest.
@@ -22,17 +22,23 @@ const LAMBDA: &str = "/2015-03-31";
 pub(super) struct Remote {
     http: reqwest::Client,
     url: String,
+    how: Functions,
 }
 
 impl Remote {
     /// Creates the queues and deploys the zips.
-    pub(super) async fn open(parts: Parts<'_>, elsewhere: &Elsewhere) -> Result<Self> {
+    pub(super) async fn open(
+        parts: Parts<'_>,
+        how: &Functions,
+        elsewhere: &Elsewhere,
+    ) -> Result<Self> {
         let http = crate::api::http()?;
         let remote = Self {
             http,
             url: elsewhere.url.trim_end_matches('/').to_owned(),
+            how: how.clone(),
         };
-        for spec in steps::all()? {
+        for spec in steps::all(how)? {
             let kind = if spec.is_fifo {
                 json!({"FifoQueue": "true"})
             } else {
@@ -46,7 +52,7 @@ impl Remote {
                 .put_queue(&spec.name, &kind, &json!(spec.attributes(&dead_arn)))
                 .await?;
         }
-        for function in functions::all(parts, &remote.url)? {
+        for function in functions::all(parts, how, &remote.url)? {
             let path = elsewhere.zips.join(format!("{}.zip", function.name));
             let zip = std::fs::read(&path).with_context(|| {
                 format!("cannot read {}; `./dev zips` writes it", path.display())
@@ -66,7 +72,7 @@ impl Remote {
 
     /// Maps each queue to its function.
     pub(super) async fn begin(&self) -> Result<()> {
-        for spec in steps::all()? {
+        for spec in steps::all(&self.how)? {
             let mapping = json!({
                 "EventSourceArn": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", spec.name),
                 "FunctionName": spec.function,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use nightshift_lambda::Queue;
 use serde_json::json;
 
-use super::functions::FUNCTIONS;
+use super::{Functions, functions::FUNCTIONS};
 
 /// What the queues' names begin with.
 pub(super) const PREFIX: &str = "nightshift-";
@@ -37,11 +37,12 @@ pub(super) struct QueueSpec {
 }
 
 /// Every queue.
-pub(super) fn all() -> Result<Vec<QueueSpec>> {
-    Queue::ALL.into_iter().map(spec).collect()
+pub(super) fn all(how: &Functions) -> Result<Vec<QueueSpec>> {
+    let specs = Queue::ALL.into_iter().map(|queue| spec(queue, how));
+    specs.collect()
 }
 
-fn spec(queue: Queue) -> Result<QueueSpec> {
+fn spec(queue: Queue, how: &Functions) -> Result<QueueSpec> {
     // The function that a queue triggers has its name.
     let function = queue.name().trim_end_matches(".fifo");
     let limits = FUNCTIONS.iter().find(|limits| limits.name == function);
@@ -51,7 +52,7 @@ fn spec(queue: Queue) -> Result<QueueSpec> {
         dead: format!("{PREFIX}{}", queue.dead_name()),
         is_fifo: queue.is_fifo(),
         function: limits.name,
-        timeout: Duration::from_secs(limits.timeout_s),
+        timeout: limits.timeout(how),
         batch_size: batch_size(queue),
         window: Duration::ZERO,
         concurrency: limits.concurrency,
