@@ -1,14 +1,17 @@
 //! Bringing back what went silent.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use chrono::TimeDelta;
 use nightshift_domain::{
     Epoch,
-    investigation::{HEARTBEAT_PATIENCE, MAX_RESTARTS, State},
+    investigation::{HEARTBEAT_PATIENCE, MAX_RESTARTS, QUEUE_PATIENCE, State},
 };
 use nightshift_engine::{Clock, attest::admit, sweep::sweep};
 use nightshift_tests::{Fault, World};
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
+use tokio::time::timeout;
 
 #[sqlx::test(migrations = "../migrations")]
 async fn a_silent_agent_is_started_again_under_the_next_epoch(pg: PgPool) -> Result<()> {
@@ -125,6 +128,48 @@ async fn a_rested_investigation_is_concluded_and_its_sandbox_destroyed(pg: PgPoo
         Vec::<String>::new(),
         "no machine, volume or app is left"
     );
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn rows_that_cannot_be_moved_hold_up_neither_the_sweep_nor_those_behind_them(
+    pg: PgPool,
+) -> Result<()> {
+    // More than are looked at in one transaction.
+    const STUCK: usize = 101;
+    let world = World::builder().max_queued(200).build(pg).await?;
+    for number in 0..STUCK {
+        world.alert(&format!("stuck-{number}")).await?;
+    }
+    world.clock.advance(TimeDelta::seconds(1));
+    let last = world.alert("last").await?;
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "create function stay() returns trigger language plpgsql as 'begin return old; end';
+         create trigger stay before update on investigations for each row
+           when (old.id <> '{}') execute function stay();",
+        last.as_uuid()
+    )))
+    .execute(&world.pg)
+    .await?;
+
+    world.clock.advance(QUEUE_PATIENCE + TimeDelta::seconds(1));
+    let ended = timeout(Duration::from_secs(60), sweep(&world.platform)).await;
+
+    let swept = ended.expect("the sweep goes on for ever")?;
+    assert_eq!(
+        swept.investigations,
+        STUCK + 1,
+        "each row is looked at once"
+    );
+    let now = world.clock.now();
+    let overdue: i64 =
+        sqlx::query_scalar("select count(*) from investigations where deadline_at <= $1")
+            .bind(now)
+            .fetch_one(&world.pg)
+            .await?;
+    assert_eq!(usize::try_from(overdue)?, STUCK);
+    let deadline_at = world.investigation(last).await?.state.deadline_at();
+    assert!(deadline_at > Some(now), "those behind are moved");
     Ok(())
 }
 

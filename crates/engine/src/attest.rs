@@ -110,6 +110,7 @@ async fn admissible(
     if attested.epoch >= sandbox.epoch && !planted(Plant::AttestTwice) {
         return Err(AttestError::AlreadyAttested);
     }
+    tx.enter(investigation).await?;
     let found = tx
         .investigation(investigation)
         .await?
@@ -163,6 +164,7 @@ async fn renewable(
     if sandbox.epoch != epoch || attested.epoch != epoch || !known {
         return Err(AttestError::Superseded);
     }
+    tx.enter(investigation).await?;
     let found = tx
         .investigation(investigation)
         .await?

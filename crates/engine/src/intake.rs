@@ -7,8 +7,8 @@ use nightshift_domain::{
 };
 use nightshift_protocol::{Step, Trace};
 use nightshift_store::{
-    Delivery, Disposition as Kept, Endpoint, Store, StoreError, Tx,
-    plant::{Plant, planted},
+    Delivery, Disposition as Kept, Endpoint, Store, StoreError, Tx, Whose,
+    plant::{Plant, VOLATILE_WAKE, planted},
 };
 use serde::Serialize;
 use serde_json::json;
@@ -90,7 +90,7 @@ pub async fn accept(
     arrival: Arrival<'_>,
 ) -> Result<Accepted, IntakeError> {
     let now = clock.now();
-    let mut tx = store.begin().await?;
+    let mut tx = store.begin_for(Whose::Tenant(endpoint.tenant)).await?;
     let delivery = Delivery {
         tenant: endpoint.tenant,
         endpoint: endpoint.id,
@@ -124,12 +124,7 @@ pub async fn accept(
     let (disposition, investigation) = investigate(&mut tx, &alert).await?;
     tx.commit().await?;
     if disposition == Taken::Opened && planted(Plant::VolatileWake) {
-        let mut tx = store.begin().await?;
-        if let Some(pool) = tx.default_pool().await? {
-            tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
-                .await?;
-        }
-        tx.commit().await?;
+        store.signals().send(VOLATILE_WAKE);
     }
     if disposition == Taken::Opened {
         announce(store);
@@ -196,7 +191,7 @@ pub async fn set_aside(
         SetAside::Ignored { event } => (Kept::Ignored, event),
         SetAside::Malformed { why } => (Kept::Malformed, why),
     };
-    let mut tx = store.begin().await?;
+    let mut tx = store.begin_for(Whose::Tenant(endpoint.tenant)).await?;
     let delivery = Delivery {
         tenant: endpoint.tenant,
         endpoint: endpoint.id,

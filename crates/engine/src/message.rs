@@ -6,7 +6,7 @@ use nightshift_domain::{
 };
 use nightshift_protocol::Step;
 use nightshift_store::{
-    Store, StoreError, Tx,
+    Store, StoreError, Tx, Whose,
     plant::{Plant, planted},
 };
 use serde_json::json;
@@ -38,7 +38,8 @@ pub async fn send(
     text: &str,
 ) -> Result<MessageId, MessageError> {
     let now = clock.now();
-    let mut tx = store.begin().await?;
+    let whose = tenant.map_or(Whose::RunOf(id), Whose::Tenant);
+    let mut tx = store.begin_for(whose).await?;
     // Between a look without a lock and our commit it could report and rest, and whoever then looks for
     // questions would not see this one yet: nobody would wake it.
     if !planted(Plant::QuestionWithoutLock) {

@@ -8,7 +8,7 @@ use nightshift_domain::{
 };
 use nightshift_protocol::Step;
 use nightshift_store::{
-    StoreError, Tx,
+    Overdue, StoreError, Tx,
     plant::{Plant, planted},
 };
 
@@ -38,46 +38,10 @@ pub struct Swept {
 /// Looks at everything whose deadline is over. Sweeps that run side by side pass over each other's rows.
 #[tracing::instrument(name = "engine.sweep", skip_all)]
 pub async fn sweep(platform: &Platform) -> Result<Swept, StoreError> {
-    let mut swept = Swept::default();
-    loop {
-        let now = platform.clock.now();
-        let mut tx = platform.store.begin().await?;
-        let mut overdue = tx.overdue_investigations(now, BATCH).await?;
-        if planted(Plant::SweepIgnoresStarting) {
-            overdue.retain(|found| !matches!(found.state, State::Starting(_)));
-        }
-        let count = overdue.len();
-        for investigation in overdue {
-            bring_back(&mut tx, platform, investigation, now).await?;
-        }
-        tx.commit().await?;
-        swept.investigations += count;
-        if count == 0 {
-            break;
-        }
-    }
-    loop {
-        let now = platform.clock.now();
-        let mut tx = platform.store.begin().await?;
-        let overdue = tx.overdue_sandboxes(now, BATCH).await?;
-        let count = overdue.len();
-        let unfinished: Vec<_> = overdue
-            .iter()
-            .filter(|sandbox| sandbox.state == SandboxState::Provisioning)
-            .map(|sandbox| sandbox.id)
-            .collect();
-        for sandbox in overdue {
-            move_on(&mut tx, platform, sandbox, now).await?;
-        }
-        for sandbox in unfinished {
-            breaker::note(&mut tx, sandbox, Outcome::Failed(TOO_SLOW), now).await?;
-        }
-        tx.commit().await?;
-        swept.sandboxes += count;
-        if count == 0 {
-            break;
-        }
-    }
+    let swept = Swept {
+        investigations: sweep_investigations(platform).await?,
+        sandboxes: sweep_sandboxes(platform).await?,
+    };
     let now = platform.clock.now();
     let mut tx = platform.store.begin().await?;
     tx.forget_statements(now).await?;
@@ -98,6 +62,56 @@ pub async fn sweep(platform: &Platform) -> Result<Swept, StoreError> {
         );
     }
     Ok(swept)
+}
+
+async fn sweep_investigations(platform: &Platform) -> Result<usize, StoreError> {
+    let mut overdue = Overdue::at(platform.clock.now());
+    let mut swept = 0;
+    loop {
+        let now = platform.clock.now();
+        let mut tx = platform.store.begin().await?;
+        let found = tx.overdue_investigations(&mut overdue, BATCH).await?;
+        let count = found.len();
+        for investigation in found {
+            let passed_over = planted(Plant::SweepIgnoresStarting)
+                && matches!(investigation.state, State::Starting(_));
+            if !passed_over {
+                bring_back(&mut tx, platform, investigation, now).await?;
+            }
+        }
+        tx.commit().await?;
+        swept += count;
+        if count == 0 {
+            return Ok(swept);
+        }
+    }
+}
+
+async fn sweep_sandboxes(platform: &Platform) -> Result<usize, StoreError> {
+    let mut overdue = Overdue::at(platform.clock.now());
+    let mut swept = 0;
+    loop {
+        let now = platform.clock.now();
+        let mut tx = platform.store.begin().await?;
+        let found = tx.overdue_sandboxes(&mut overdue, BATCH).await?;
+        let count = found.len();
+        let unfinished: Vec<_> = found
+            .iter()
+            .filter(|sandbox| sandbox.state == SandboxState::Provisioning)
+            .map(|sandbox| sandbox.id)
+            .collect();
+        for sandbox in found {
+            move_on(&mut tx, platform, sandbox, now).await?;
+        }
+        for sandbox in unfinished {
+            breaker::note(&mut tx, sandbox, Outcome::Failed(TOO_SLOW), now).await?;
+        }
+        tx.commit().await?;
+        swept += count;
+        if count == 0 {
+            return Ok(swept);
+        }
+    }
 }
 
 async fn bring_back(

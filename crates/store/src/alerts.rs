@@ -7,7 +7,7 @@ use nightshift_domain::{
 };
 use uuid::Uuid;
 
-use crate::{CorruptRow, Store, StoreError, Tx};
+use crate::{CorruptRow, Store, StoreError, Tx, Whose};
 
 impl Tx {
     /// Stores an alert.
@@ -56,7 +56,7 @@ impl Store {
             id.as_uuid(),
             tenant.as_uuid(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(row.map(Alert::try_from).transpose()?)
     }
@@ -86,7 +86,7 @@ impl Store {
             tenant.as_uuid(),
             window.as_seconds_f64(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()

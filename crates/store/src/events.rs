@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use nightshift_domain::{InvestigationId, TenantId};
 
-use crate::{Store, StoreError, Tx};
+use crate::{Store, StoreError, Tx, Whose};
 
 /// Something that happened to an investigation.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +64,7 @@ impl Store {
             seq,
             tenant.map(TenantId::as_uuid),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(events)
     }

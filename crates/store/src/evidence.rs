@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{Epoch, Evidence, EvidenceId, EvidenceKind, InvestigationId, TenantId};
 use uuid::Uuid;
 
-use crate::{CorruptRow, Store, StoreError, Tx};
+use crate::{CorruptRow, Store, StoreError, Tx, Whose};
 
 /// A tool result to keep.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +69,7 @@ impl Store {
             investigation.as_uuid(),
             tenant.as_uuid(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -94,7 +94,7 @@ impl Store {
             investigation.as_uuid(),
             tenant.as_uuid(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(row.map(Evidence::try_from).transpose()?)
     }

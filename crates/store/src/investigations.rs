@@ -7,7 +7,7 @@ use nightshift_domain::{
 };
 use uuid::Uuid;
 
-use crate::{CorruptRow, Store, StoreError, Tx};
+use crate::{CorruptRow, Overdue, Store, StoreError, Tx, Whose};
 
 impl Tx {
     /// Stores a new investigation.
@@ -136,11 +136,11 @@ impl Tx {
         self.add_event(next.id, event, &detail, now).await
     }
 
-    /// Investigations whose deadline is over, oldest first. Skips rows that someone is changing.
+    /// The next investigations whose deadline is over, oldest first. Skips rows that someone is changing.
     #[tracing::instrument(name = "store.investigation.overdue", skip(self))]
     pub async fn overdue_investigations(
         &mut self,
-        now: DateTime<Utc>,
+        overdue: &mut Overdue,
         limit: i64,
     ) -> Result<Vec<Investigation>, StoreError> {
         let rows = sqlx::query_as!(
@@ -148,15 +148,20 @@ impl Tx {
             "select id, tenant_id, incident_id, alert_id, state, sandbox_id, epoch, deadline_at,
                     ended_at, reason, restarts, version, created_at
                from investigations
-              where deadline_at <= $1
-              order by deadline_at
-              limit $2
+              where deadline_at <= $1 and (deadline_at, id) > ($2, $3)
+              order by deadline_at, id
+              limit $4
                 for update skip locked",
-            now,
+            overdue.at,
+            overdue.seen.0,
+            overdue.seen.1,
             limit,
         )
         .fetch_all(&mut *self.conn)
         .await?;
+        if let Some(last) = rows.last() {
+            overdue.pass(last.deadline_at, last.id);
+        }
         Ok(rows
             .into_iter()
             .map(Investigation::try_from)
@@ -225,7 +230,7 @@ impl Store {
             id.as_uuid(),
             epoch.0,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::RunOf(id)).await?)
         .await?;
         Ok(row.map(Investigation::try_from).transpose()?)
     }

@@ -16,12 +16,14 @@ mod incidents;
 mod investigations;
 mod messages;
 mod outbox;
+mod overdue;
 mod parked;
 pub mod plant;
 mod pools;
 mod probe;
 mod rates;
 mod reports;
+mod roles;
 mod sandboxes;
 mod sightings;
 mod signals;
@@ -31,6 +33,7 @@ mod tenants;
 mod tickets;
 mod usage;
 pub mod views;
+mod whose;
 mod write_backs;
 
 pub use breakers::StoredBreaker;
@@ -42,16 +45,19 @@ pub use generations::{Generation, Origin};
 pub use grants::Granted;
 pub use messages::StoredMessage;
 pub use outbox::{LeasedStep, Settlement};
+pub use overdue::Overdue;
 pub use parked::GivenUp;
 pub use pools::{Pool, PoolLevel};
 pub use probe::{Held, Probe, Verdict};
 pub use reports::StoredReport;
+pub use roles::{BadPassword, LetInError, Role};
 pub use sandboxes::AttestedBy;
 pub use sightings::Sighting;
 pub use signals::{CHANNEL_EVENTS, CHANNEL_OUTBOX, Signals};
 pub use stock::{Ready, Standing};
 pub use tenants::{Endpoint, RunbookText, Tenant};
 pub use usage::{CallRow, ModelUseRow};
+pub use whose::Whose;
 pub use write_backs::{OwedReport, WriteBackOutcome};
 
 use std::{sync::Arc, time::Duration};
@@ -105,6 +111,16 @@ impl Store {
         }
     }
 
+    /// The same, waking those who listen through `other` in this process without a round trip: several
+    /// stores over one database, each with a role of its own.
+    #[must_use]
+    pub fn beside(self, other: &Self) -> Self {
+        Self {
+            signals: self.signals.beside(&other.signals),
+            ..self
+        }
+    }
+
     /// The same database for work that belongs to `trace`: the steps it writes go on with it.
     #[must_use]
     pub fn following(&self, trace: Option<Trace>) -> Self {
@@ -143,7 +159,7 @@ impl Store {
             .map_err(|error| StoreError::Database(error.into()))
     }
 
-    /// Opens a transaction.
+    /// Opens a transaction that says nothing of whose rows it may see: only the engine's role sees any tenant's.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         self.watched.at("tx.begin").await?;
         Ok(Tx {

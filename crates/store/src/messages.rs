@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use nightshift_domain::{InvestigationId, MessageId, TenantId};
 
-use crate::{Store, StoreError, Tx};
+use crate::{Store, StoreError, Tx, Whose};
 
 /// A question and, once there is one, its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +99,7 @@ impl Store {
             investigation.as_uuid(),
             tenant.as_uuid(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()

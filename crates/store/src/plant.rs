@@ -6,6 +6,9 @@
 #[cfg(feature = "plants")]
 mod statements;
 
+/// The channel of a wake that is in no outbox, for the bug that sends it so.
+pub const VOLATILE_WAKE: &str = "volatile_wake";
+
 /// A bug that somebody could make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

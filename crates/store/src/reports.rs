@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{Epoch, InvestigationId, Report, TenantId};
 use sqlx::types::Json;
 
-use crate::{Store, StoreError, Tx};
+use crate::{Store, StoreError, Tx, Whose};
 
 /// A settled report and when it came.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,7 +78,7 @@ impl Store {
             investigation.as_uuid(),
             tenant.as_uuid(),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(row.map(|row| StoredReport {
             epoch: Epoch(row.epoch),

@@ -7,7 +7,7 @@ use nightshift_domain::{
 };
 use uuid::Uuid;
 
-use crate::{CorruptRow, StoreError, Tx};
+use crate::{CorruptRow, Overdue, StoreError, Tx};
 
 /// Which start of a sandbox got its tokens, and with which key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,11 +182,11 @@ impl Tx {
         Ok(())
     }
 
-    /// Sandboxes whose deadline is over, oldest first. Skips rows that someone is changing.
+    /// The next sandboxes whose deadline is over, oldest first. Skips rows that someone is changing.
     #[tracing::instrument(name = "store.sandbox.overdue", skip(self))]
     pub async fn overdue_sandboxes(
         &mut self,
-        now: DateTime<Utc>,
+        overdue: &mut Overdue,
         limit: i64,
     ) -> Result<Vec<Sandbox>, StoreError> {
         let rows = sqlx::query_as!(
@@ -194,15 +194,20 @@ impl Tx {
             "select id, pool_id, state, investigation_id, reason, epoch, app, volume, machine,
                     machine_version, deadline_at, version
                from sandboxes
-              where deadline_at <= $1
-              order by deadline_at
-              limit $2
+              where deadline_at <= $1 and (deadline_at, id) > ($2, $3)
+              order by deadline_at, id
+              limit $4
                 for update skip locked",
-            now,
+            overdue.at,
+            overdue.seen.0,
+            overdue.seen.1,
             limit,
         )
         .fetch_all(&mut *self.conn)
         .await?;
+        if let Some(last) = rows.last() {
+            overdue.pass(last.deadline_at, last.id);
+        }
         Ok(rows
             .into_iter()
             .map(Sandbox::try_from)

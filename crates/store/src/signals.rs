@@ -62,6 +62,13 @@ impl Signals {
         }
     }
 
+    pub(crate) fn beside(self, other: &Self) -> Self {
+        Self {
+            local: Arc::clone(&other.local),
+            ..self
+        }
+    }
+
     pub(crate) fn watched_by(self, watched: Watched) -> Self {
         Self { watched, ..self }
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{EndpointId, TenantId};
 use uuid::Uuid;
 
-use crate::{Store, StoreError, Tx};
+use crate::{Store, StoreError, Tx, Whose};
 
 /// One customer and its limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Store {
               where path_token = $1",
             path_token,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::Address(path_token)).await?)
         .await?;
         Ok(row.map(|row| Endpoint {
             id: row.id.into(),
@@ -79,7 +79,7 @@ impl Store {
             "select server, config from connections where tenant_id = $1",
             tenant.as_uuid(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -104,7 +104,7 @@ impl Store {
             tenant.as_uuid(),
             service,
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(runbook)
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{AlertId, IncidentId, TenantId};
 
 use super::Part;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Whose};
 
 /// A signal that fired or recovered.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ impl Store {
             part.before.map(AlertId::as_uuid),
             part.limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{DeliveryId, EndpointId, TenantId};
 
 use super::Part;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Whose};
 
 /// An authentic delivery, understood or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Store {
             part.before.map(DeliveryId::as_uuid),
             part.limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{IncidentId, InvestigationId, TenantId};
 
 use super::Part;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Whose};
 
 /// Alerts that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Store {
             part.before.map(IncidentId::as_uuid),
             part.limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()

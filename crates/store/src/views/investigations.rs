@@ -5,7 +5,7 @@ use nightshift_domain::{AlertId, IncidentId, InvestigationId, SandboxId, TenantI
 use uuid::Uuid;
 
 use super::Part;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Whose};
 
 /// An investigation and the alert that opened it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Store {
             part.before.map(InvestigationId::as_uuid),
             part.limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(rows.into_iter().map(InvestigationRow::from).collect())
     }
@@ -105,14 +105,18 @@ impl Store {
             id.as_uuid(),
             tenant.map(TenantId::as_uuid),
         )
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(row.map(InvestigationRow::from))
     }
 
-    /// When each kind of event first happened to an investigation, earliest first.
+    /// When each kind of event first happened to an investigation of a tenant, earliest first.
     #[tracing::instrument(name = "store.view.stages", skip(self))]
-    pub async fn view_stages(&self, id: InvestigationId) -> Result<Vec<Stage>, StoreError> {
+    pub async fn view_stages(
+        &self,
+        tenant: TenantId,
+        id: InvestigationId,
+    ) -> Result<Vec<Stage>, StoreError> {
         let stages = sqlx::query_as!(
             Stage,
             r#"select kind, min(at) as "at!"
@@ -122,7 +126,7 @@ impl Store {
                 order by min(at), min(seq)"#,
             id.as_uuid(),
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::Tenant(tenant)).await?)
         .await?;
         Ok(stages)
     }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{PoolId, TenantId, sizing::Sizing};
 
 use super::Part;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Whose};
 
 /// What a pool makes at the moment, how much of it, and what holds it up.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +98,7 @@ impl Store {
             part.before.map(PoolId::as_uuid),
             part.limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()
@@ -126,7 +126,7 @@ impl Store {
         id: PoolId,
         now: DateTime<Utc>,
     ) -> Result<Option<PoolSupply>, StoreError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_for(Whose::Everybody).await?;
         let Some(pool) = tx.pool(id).await? else {
             return Ok(None);
         };

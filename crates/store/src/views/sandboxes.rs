@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use nightshift_domain::{InvestigationId, PoolId, SandboxId, TenantId};
 
 use super::Part;
-use crate::{Store, StoreError};
+use crate::{Store, StoreError, Whose};
 
 /// One machine with its volume and network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Store {
             part.before.map(SandboxId::as_uuid),
             part.limit,
         )
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *self.reading(Whose::of(tenant)).await?)
         .await?;
         Ok(rows
             .into_iter()
