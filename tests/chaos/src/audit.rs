@@ -68,6 +68,11 @@ const UNFINISHED: &str = "
     union all
     select 'sandbox ' || id || ' is ' || state from sandboxes where state in ('claimed', 'retiring')
     union all
+    select 'the report of ' || r.investigation_id || ' is on its way' from reports r
+     where exists (select from endpoints where report_url is not null)
+       and not exists (select from write_backs w
+                        where w.investigation_id = r.investigation_id and w.epoch = r.epoch)
+    union all
     select 'step ' || kind || ' is due ' || due_at || coalesce(': ' || last_error, '') from outbox
      where dead_at is null";
 
@@ -93,11 +98,16 @@ pub(crate) struct Audit {
 }
 
 impl Audit {
-    /// Begins to keep what happens, and lets half of all steps be written in the older version.
-    pub(crate) async fn begin(url: String) -> Result<Self> {
+    /// Begins to keep what happens, lets functions of the version before write as that did, and has reports
+    /// sent to `receiver`.
+    pub(crate) async fn begin(url: String, receiver: &str) -> Result<Self> {
         let audit = Self { url };
         let mut connection = audit.connect().await?;
         sqlx::raw_sql(include_str!("audit.sql"))
+            .execute(&mut connection)
+            .await?;
+        sqlx::query("update endpoints set report_url = $1")
+            .bind(receiver)
             .execute(&mut connection)
             .await?;
         Ok(audit)
@@ -139,6 +149,14 @@ impl Audit {
         Ok(((alerts, investigations) != (1, 1)).then(|| {
             format!("{key} was accepted and has {alerts} alerts, {investigations} investigations")
         }))
+    }
+
+    /// Deliveries of reports that are written down as settled, by the id that the receiver was told.
+    pub(crate) async fn delivered(&self) -> Result<Vec<String>> {
+        self.lines(
+            "select 'inv_' || replace(investigation_id::text, '-', '') || '-' || epoch from write_backs",
+        )
+        .await
     }
 
     /// How it ended.
@@ -186,3 +204,7 @@ impl Audit {
             .context("the database does not answer")
     }
 }
+
+#[cfg(test)]
+#[path = "audit_tests.rs"]
+mod tests;

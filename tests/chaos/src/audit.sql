@@ -1,5 +1,5 @@
 -- What the rows of sandboxes and investigations were, one after the other. A row's changes are in order,
--- as each is made under the row's lock.
+-- as each is made under the row's lock. Whoever makes one need not be allowed to write here.
 create table chaos_audit (
     seq     bigint generated always as identity primary key,
     what    text not null,
@@ -9,7 +9,8 @@ create table chaos_audit (
     epoch   bigint
 );
 
-create function chaos_note_sandbox() returns trigger language plpgsql as $$
+create function chaos_note_sandbox() returns trigger language plpgsql
+    security definer set search_path = public as $$
 begin
     insert into chaos_audit (what, id, state, partner, epoch)
     values ('sandbox', new.id, new.state, new.investigation_id, new.epoch);
@@ -18,7 +19,8 @@ end $$;
 create trigger chaos_note after insert or update on sandboxes
     for each row execute function chaos_note_sandbox();
 
-create function chaos_note_investigation() returns trigger language plpgsql as $$
+create function chaos_note_investigation() returns trigger language plpgsql
+    security definer set search_path = public as $$
 begin
     insert into chaos_audit (what, id, state, partner, epoch)
     values ('investigation', new.id, new.state, new.sandbox_id, new.epoch);
@@ -27,11 +29,13 @@ end $$;
 create trigger chaos_note after insert or update on investigations
     for each row execute function chaos_note_investigation();
 
--- Half of all steps are written as the version before this one wrote them, as while a deploy rolls out.
+-- What functions of the version before write has the form of the version before. They are this version's
+-- binaries under another name, as nobody has the old ones at hand; the form is what others see of them.
 create sequence chaos_old_steps;
-create function chaos_older_sender() returns trigger language plpgsql as $$
+create function chaos_older_sender() returns trigger language plpgsql
+    security definer set search_path = public as $$
 begin
-    if random() < 0.5 then
+    if current_setting('application_name') = 'nightshift-before' then
         new.payload := (new.payload - 'trace') || '{"v": 1}';
         perform nextval('chaos_old_steps');
     end if;

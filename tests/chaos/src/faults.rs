@@ -1,12 +1,13 @@
 //! Doing it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nightshift_stack::{Process, Stack, signal};
 use rustix::process::Signal;
 use tokio::time;
@@ -15,28 +16,61 @@ use crate::plan::Fault;
 
 /// How long to look for an instance at work before one that is frozen is taken.
 const AIM: Duration = Duration::from_millis(1_500);
+/// How long a database that was told to end at once may take.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+/// How often somebody looks whether a process is there.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// What was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Done {
-    /// Instances killed at work.
-    pub(crate) busy: usize,
-    /// Instances killed while frozen.
-    pub(crate) frozen: usize,
-    /// Kills of anything else: the database, the machines' server.
-    pub(crate) others: usize,
+/// What was done, as it was seen to happen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Instances killed at work, of each function.
+    pub busy: BTreeMap<&'static str, usize>,
+    /// Instances killed while frozen, of each function.
+    pub frozen: BTreeMap<&'static str, usize>,
+    /// How often the database ended at once and was started again.
+    pub database: usize,
+    /// How long it was gone in all.
+    pub database_gone: Duration,
+    /// Kills of the machines' server.
+    pub machines: usize,
+    /// How long it was gone in all.
+    pub machines_gone: Duration,
+    /// How long it lived and answered nobody.
+    pub machines_hung: Duration,
 }
 
 impl Done {
     /// All kills.
-    pub(crate) const fn kills(&self) -> usize {
-        self.busy + self.frozen + self.others
+    #[must_use]
+    pub fn kills(&self) -> usize {
+        let instances = self.busy.values().chain(self.frozen.values());
+        instances.sum::<usize>() + self.database + self.machines
     }
 
-    pub(crate) const fn add(&mut self, other: Self) {
-        self.busy += other.busy;
-        self.frozen += other.frozen;
-        self.others += other.others;
+    pub(crate) fn add(&mut self, other: Self) {
+        for (counts, more) in [
+            (&mut self.busy, other.busy),
+            (&mut self.frozen, other.frozen),
+        ] {
+            for (function, count) in more {
+                *counts.entry(function).or_default() += count;
+            }
+        }
+        self.database += other.database;
+        self.database_gone += other.database_gone;
+        self.machines += other.machines;
+        self.machines_gone += other.machines_gone;
+        self.machines_hung += other.machines_hung;
+    }
+
+    fn killed(&mut self, function: &'static str, at_work: bool) {
+        let counts = if at_work {
+            &mut self.busy
+        } else {
+            &mut self.frozen
+        };
+        *counts.entry(function).or_default() += 1;
     }
 }
 
@@ -47,28 +81,9 @@ pub(crate) async fn strike(stack: Arc<Stack>, fault: Fault) -> Result<Done> {
             tokio::task::spawn_blocking(move || kill_one(&stack, function, after)).await?
         }
         Fault::Function(function) => kill_all(&stack, function),
-        Fault::Database(down) => {
-            let pid = postmaster(&stack)?;
-            signal(pid, Signal::QUIT)?;
-            time::sleep(down).await;
-            start_database(stack).await?;
-            Ok(Done {
-                others: 1,
-                ..Done::default()
-            })
-        }
+        Fault::Database(down) => end_database(stack, down).await,
         Fault::MachinesDead(away) => keep_dead(&stack, "machined", away).await,
-        Fault::MachinesHung(away) => {
-            let hung = named(&stack, "machined");
-            for process in &hung {
-                signal(process.pid, Signal::STOP)?;
-            }
-            time::sleep(away).await;
-            for process in &hung {
-                signal(process.pid, Signal::CONT)?;
-            }
-            Ok(Done::default())
-        }
+        Fault::MachinesHung(away) => hang(&stack, "machined", away).await,
     }
 }
 
@@ -77,6 +92,32 @@ pub(crate) async fn start_database(stack: Arc<Stack>) -> Result<()> {
     let started = move || stack.program(&["postgres", "start"]);
     tokio::task::spawn_blocking(started).await??;
     Ok(())
+}
+
+/// How often the database found at its start that it had not been shut down in order, by its own log.
+pub(crate) fn recoveries(stack: &Stack) -> Result<usize> {
+    let path = stack.local().join("pg/server.log");
+    let log = fs::read_to_string(&path).with_context(|| format!("no {}", path.display()))?;
+    Ok(log.matches("automatic recovery in progress").count())
+}
+
+/// The signal of `pg_ctl stop -m immediate`: no checkpoint, no goodbye.
+async fn end_database(stack: Arc<Stack>, down: Duration) -> Result<Done> {
+    let pid = postmaster(&stack)?;
+    signal(pid, Signal::QUIT)?;
+    let began = Instant::now();
+    while lives(pid) {
+        ensure!(began.elapsed() < END_PATIENCE, "the database did not end");
+        time::sleep(LOOK_EVERY).await;
+    }
+    let gone = Instant::now();
+    time::sleep(down).await;
+    start_database(stack).await?;
+    Ok(Done {
+        database: 1,
+        database_gone: gone.elapsed(),
+        ..Done::default()
+    })
 }
 
 fn named(stack: &Stack, name: &str) -> Vec<Process> {
@@ -88,18 +129,19 @@ fn named(stack: &Stack, name: &str) -> Vec<Process> {
 }
 
 /// Waits for an instance that works, and kills it a moment later.
-fn kill_one(stack: &Stack, function: &str, after: Duration) -> Result<Done> {
+fn kill_one(stack: &Stack, function: &'static str, after: Duration) -> Result<Done> {
+    let mut done = Done::default();
     let began = Instant::now();
     let mut instances = named(stack, function);
     let mut looked = Instant::now();
     while began.elapsed() < AIM {
         if let Some(busy) = instances.iter().find(|process| works(process.pid)) {
             std::thread::sleep(after);
+            // It may have answered meanwhile, and then it was killed while frozen.
+            let at_work = works(busy.pid);
             signal(busy.pid, Signal::KILL)?;
-            return Ok(Done {
-                busy: 1,
-                ..Done::default()
-            });
+            done.killed(function, at_work);
+            return Ok(done);
         }
         if looked.elapsed() > Duration::from_millis(100) {
             instances = named(stack, function);
@@ -107,26 +149,17 @@ fn kill_one(stack: &Stack, function: &str, after: Duration) -> Result<Done> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    match instances.first() {
-        Some(frozen) => {
-            signal(frozen.pid, Signal::KILL)?;
-            Ok(Done {
-                frozen: 1,
-                ..Done::default()
-            })
-        }
-        None => Ok(Done::default()),
+    if let Some(frozen) = instances.first() {
+        signal(frozen.pid, Signal::KILL)?;
+        done.killed(function, false);
     }
+    Ok(done)
 }
 
-fn kill_all(stack: &Stack, function: &str) -> Result<Done> {
+fn kill_all(stack: &Stack, function: &'static str) -> Result<Done> {
     let mut done = Done::default();
     for process in named(stack, function) {
-        if works(process.pid) {
-            done.busy += 1;
-        } else {
-            done.frozen += 1;
-        }
+        done.killed(function, works(process.pid));
         signal(process.pid, Signal::KILL)?;
     }
     Ok(done)
@@ -136,38 +169,62 @@ fn kill_all(stack: &Stack, function: &str) -> Result<Done> {
 async fn keep_dead(stack: &Stack, name: &str, away: Duration) -> Result<Done> {
     let mut done = Done::default();
     let until = Instant::now() + away;
+    let mut gone = Duration::ZERO;
     while Instant::now() < until {
-        for process in named(stack, name) {
+        let looked = Instant::now();
+        let found = named(stack, name);
+        for process in &found {
             signal(process.pid, Signal::KILL)?;
-            done.others += 1;
+            done.machines += 1;
         }
-        time::sleep(Duration::from_millis(100)).await;
+        time::sleep(LOOK_EVERY).await;
+        if found.is_empty() {
+            gone += looked.elapsed();
+        }
     }
+    done.machines_gone = gone;
     Ok(done)
+}
+
+/// Stops a server from running, and lets it go on after a while.
+async fn hang(stack: &Stack, name: &str, away: Duration) -> Result<Done> {
+    let hung = named(stack, name);
+    ensure!(!hung.is_empty(), "no {name} runs");
+    for process in &hung {
+        signal(process.pid, Signal::STOP)?;
+    }
+    let began = Instant::now();
+    time::sleep(away).await;
+    for process in &hung {
+        signal(process.pid, Signal::CONT)?;
+    }
+    Ok(Done {
+        machines_hung: began.elapsed(),
+        ..Done::default()
+    })
 }
 
 /// Whether a process is not stopped: an instance of a function is, between two invocations.
 fn works(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat
-        .rsplit_once(") ")
-        .and_then(|(_, rest)| rest.chars().next());
-    state.is_some_and(|state| !matches!(state, 'T' | 'Z' | 'X'))
+    state(pid).is_some_and(|state| !matches!(state, 'T' | 'Z' | 'X'))
+}
+
+fn lives(pid: u32) -> bool {
+    state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.chars().next()
 }
 
 fn postmaster(stack: &Stack) -> Result<u32> {
-    let found = pid_files(stack)
-        .into_iter()
-        .find_map(|path| fs::read_to_string(path).ok());
-    let first = found.as_deref().and_then(|text| text.lines().next());
+    let path = stack.local().join("pg/data/postmaster.pid");
+    let text = fs::read_to_string(path).context("no database runs")?;
+    let first = text.lines().next().unwrap_or_default();
     first
-        .and_then(|pid| pid.trim().parse().ok())
-        .context("no database runs")
-}
-
-fn pid_files(stack: &Stack) -> Vec<std::path::PathBuf> {
-    let cluster = stack.local().join("pg");
-    ["data/postmaster.pid", "postmaster.pid"]
-        .map(|name| cluster.join(name))
-        .into()
+        .trim()
+        .parse()
+        .context("the database's file names no process")
 }

@@ -7,8 +7,12 @@
 mod audit;
 mod faults;
 mod load;
+mod outcome;
 mod plan;
+mod receiver;
 mod run;
 
+pub use faults::Done;
+pub use outcome::Outcome;
 pub use plan::Fault;
-pub use run::{Chaos, Outcome};
+pub use run::Chaos;

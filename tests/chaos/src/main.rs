@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
         seed: args.seed,
         rate: args.rate,
         sweep: Duration::from_mins(1),
+        longest: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -47,8 +47,8 @@ pub(crate) fn faults(seed: u64, duration: Duration) -> Vec<(Duration, Fault)> {
     let mut chance = StdRng::seed_from_u64(seed);
     let mut faults = kills(&mut chance, duration);
     let part = |share: f64| duration.mul_f64(share);
-    // A minute in a long run; in a short one what fits.
-    let away = part(0.3).min(Duration::from_mins(1));
+    // A minute in a run of three; in a short one what fits.
+    let away = part(1.0 / 3.0).min(Duration::from_mins(1));
     let dead = part(chance.random_range(0.35..0.45));
     faults.push((dead, Fault::MachinesDead(away)));
     let hung = part(chance.random_range(0.8..0.9));

@@ -1,6 +1,7 @@
 //! One run: load and faults, then quiet, then the questions.
 
 use std::{
+    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,10 +11,12 @@ use nightshift_stack::Stack;
 use tokio::{task::JoinSet, time};
 
 use crate::{
-    audit::{Audit, Figures},
+    audit::Audit,
     faults::{self, Done},
     load::{self, Sent},
+    outcome::Outcome,
     plan,
+    receiver::Receiver,
 };
 
 /// How long everything may take to come to its end once nothing breaks any more. The longest way is a
@@ -31,21 +34,9 @@ pub struct Chaos {
     pub rate: f64,
     /// How often the functions sweep.
     pub sweep: Duration,
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// Alerts that were accepted.
-    pub alerts: usize,
-    /// Processes that were killed.
-    pub kills: usize,
-    /// What must not be.
-    pub violations: Vec<String>,
-    figures: Figures,
-    done: Done,
-    refused: usize,
-    settled_after: Duration,
+    /// What no invocation may exceed, if not the functions' own limits: a killed one's messages are back six
+    /// times that later.
+    pub longest: Option<Duration>,
 }
 
 impl Chaos {
@@ -53,8 +44,9 @@ impl Chaos {
     pub async fn run(self, tell: impl Fn(&str)) -> Result<Outcome> {
         let sweep = self.sweep.as_secs().to_string();
         tell("starting a stack of functions");
-        let arguments = [
+        let mut arguments = vec![
             "--lambda",
+            "--side-by-side",
             "--sweep-seconds",
             &sweep,
             "--pool",
@@ -64,12 +56,17 @@ impl Chaos {
             "--rest-seconds",
             "3",
         ];
+        let longest = self.longest.map(|longest| longest.as_secs().to_string());
+        if let Some(longest) = &longest {
+            arguments.extend(["--function-seconds", longest]);
+        }
         let stack = Arc::new(Stack::up(&arguments)?);
         let url = stack.file()?["database"]
             .as_str()
             .context("no database")?
             .to_owned();
-        let audit = Audit::begin(url).await?;
+        let receiver = Receiver::open().await?;
+        let audit = Audit::begin(url, &receiver.url).await?;
         let mut violations = Vec::new();
         tell(&format!(
             "{} s of alerts and faults",
@@ -91,16 +88,27 @@ impl Chaos {
         for sent in &sent {
             violations.extend(audit.lost(&sent.key).await?);
         }
+        let taken = receiver.taken();
+        for settled in audit.delivered().await? {
+            if !taken.contains(&settled) {
+                violations.push(format!("a report never came: {settled}"));
+            }
+        }
         let figures = audit.figures().await?;
+        let recoveries = faults::recoveries(&stack)?;
+        let versions = versions(&stack)?;
         let ended = Arc::into_inner(stack).context("somebody still uses the stack")?;
         violations.extend(end(ended, !violations.is_empty(), &tell).await?);
         Ok(Outcome {
             alerts: sent.len(),
-            kills: done.kills(),
+            done,
+            recoveries,
+            versions,
+            old_steps: figures.old_steps,
             violations,
             figures,
-            done,
             refused: sent.iter().map(|sent| sent.refused).sum(),
+            repeated_reports: receiver.repeats(),
             settled_after,
         })
     }
@@ -181,6 +189,21 @@ async fn settle(audit: &Audit, tell: &impl Fn(&str)) -> Result<Vec<String>> {
     }
 }
 
+/// Invocations that functions of the version before took, and those of this one, by their logs.
+fn versions(stack: &Stack) -> Result<(usize, usize)> {
+    let (mut before, mut new) = (0, 0);
+    for entry in fs::read_dir(stack.local().join("logs/functions"))? {
+        let log = fs::read(entry?.path())?;
+        for line in String::from_utf8_lossy(&log).lines() {
+            if line.starts_with("START ") {
+                before += usize::from(line.ends_with("Version: 1"));
+                new += usize::from(line.ends_with("Version: 2"));
+            }
+        }
+    }
+    Ok((before, new))
+}
+
 /// Ends the stack; what it leaves is a violation. Where something was wrong already, its folder is kept.
 async fn end(mut stack: Stack, keep: bool, tell: &impl Fn(&str)) -> Result<Option<String>> {
     if keep {
@@ -193,47 +216,4 @@ async fn end(mut stack: Stack, keep: bool, tell: &impl Fn(&str)) -> Result<Optio
     Ok(ended
         .err()
         .map(|error| format!("something was left over: {error:#}")))
-}
-
-impl Outcome {
-    /// The figures for people; the last line is the verdict.
-    #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        let ends: Vec<String> = self
-            .figures
-            .ends
-            .iter()
-            .map(|(state, count)| format!("{count} {state}"))
-            .collect();
-        let (done, figures) = (&self.done, &self.figures);
-        let mut lines = vec![
-            format!(
-                "investigations: {}; {} reports, {} restarts",
-                ends.join(", "),
-                figures.reports,
-                figures.restarts
-            ),
-            format!("sandboxes made: {}", figures.sandboxes),
-            format!("steps written by the version before: {}", figures.old_steps),
-            format!("webhooks refused and sent again: {}", self.refused),
-            format!(
-                "killed: {} instances at work, {} frozen ones, {} others",
-                done.busy, done.frozen, done.others
-            ),
-            format!(
-                "everything at its end {:.0} s after the last fault",
-                self.settled_after.as_secs_f64()
-            ),
-        ];
-        lines.extend(
-            self.violations
-                .iter()
-                .map(|violation| format!("VIOLATION {violation}")),
-        );
-        let (alerts, kills, violations) = (self.alerts, self.kills, self.violations.len());
-        lines.push(format!(
-            "{alerts} alerts, {kills} kills, {violations} violations"
-        ));
-        lines
-    }
 }

@@ -12,15 +12,37 @@ use nightshift_chaos::Chaos;
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_functions_database_and_machines_are_killed() -> anyhow::Result<()> {
     let chaos = Chaos {
-        duration: Duration::from_secs(20),
+        duration: Duration::from_secs(15),
         seed: 1,
-        rate: 0.6,
-        sweep: Duration::from_secs(5),
+        rate: 0.8,
+        sweep: Duration::from_secs(2),
+        longest: Some(Duration::from_secs(6)),
     };
     let outcome = chaos.run(|line| println!("{line}")).await?;
     let lines = outcome.lines().join("\n");
     println!("{lines}");
     assert!(outcome.violations.is_empty(), "{lines}");
-    assert!(outcome.alerts >= 10 && outcome.kills >= 5, "{lines}");
+    assert!(outcome.alerts >= 10, "{lines}");
+    let done = &outcome.done;
+    assert!(
+        done.busy.len() >= 2 && done.busy.values().sum::<usize>() >= 4,
+        "functions at work were killed: {lines}"
+    );
+    assert!(
+        done.database >= 1 && outcome.recoveries >= done.database,
+        "the database ended at once and recovered: {lines}"
+    );
+    assert!(
+        done.machines >= 1 && done.machines_gone >= Duration::from_secs(3),
+        "the machines were gone: {lines}"
+    );
+    assert!(
+        done.machines_hung >= Duration::from_secs(1),
+        "the machines answered nobody: {lines}"
+    );
+    assert!(
+        outcome.versions.0 >= 10 && outcome.versions.1 >= 10 && outcome.old_steps >= 5,
+        "two versions worked side by side: {lines}"
+    );
     Ok(())
 }
