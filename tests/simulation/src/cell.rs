@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{Epoch, InvestigationId, SandboxId};
-use nightshift_store::{Held, Probe, Verdict};
+use nightshift_store::{Held, Probe, Verdict, plant::VOLATILE_WAKE};
 
 use crate::{
     core::{Shared, lock},
@@ -211,5 +211,12 @@ impl Probe for Cell {
         state.open = state.open.saturating_sub(1);
     }
 
-    fn signalled(&self, _: &'static str) {}
+    /// Nothing in the simulation waits for signals: the relays look by themselves. What was sent over
+    /// nothing but a signal arrives unless signals are lost.
+    fn signalled(&self, channel: &'static str) {
+        let mut core = lock(&self.core);
+        if channel == VOLATILE_WAKE && core.wakes() {
+            core.wake();
+        }
+    }
 }

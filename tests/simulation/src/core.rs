@@ -7,6 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nightshift_domain::{Epoch, PoolId, SandboxId, TenantId};
+use nightshift_protocol::{Envelope, Step};
 use nightshift_store::Endpoint;
 
 use crate::{
@@ -86,7 +87,7 @@ impl Core {
             rng: Rng::of(seed),
             trace: Trace::new(keep_trace),
             calm: false,
-            net: true,
+            net: !scenario.faults.no_sweep,
             queues: Queues::default(),
             cloud: Cloud::default(),
             answered: vec![false; scenario.deliveries.len()],
@@ -173,6 +174,20 @@ impl Core {
         limit
             .and_then(|limit| usize::try_from(limit).ok())
             .unwrap_or_default()
+    }
+
+    /// Wakes the coordinator past the outbox, as a planted bug does.
+    pub fn wake(&mut self) {
+        let Some(pool) = self.pool else { return };
+        let envelope = Envelope::new(Step::ClaimWake { pool }, None);
+        let Ok(body) = serde_json::to_value(envelope) else {
+            return;
+        };
+        let unique = format!("past the outbox at {}", self.step);
+        let now = self.now;
+        self.note("  wakes past the outbox");
+        self.queues
+            .send(Name::Claim, &pool.to_string(), &unique, body, now);
     }
 
     /// When a queue has something for a receiver.

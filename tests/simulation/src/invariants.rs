@@ -10,6 +10,7 @@ use std::collections::HashMap;
 
 use chrono::TimeDelta;
 use nightshift_domain::{investigation, sandbox};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -76,6 +77,7 @@ impl Commit<'_> {
         self.starts(core, grants, &mut broken);
         self.numbers(core, &mut broken);
         self.deadlines(core, &mut broken);
+        self.questions(core, &mut broken);
         for what in broken {
             core.violate(&what);
         }
@@ -139,6 +141,26 @@ impl Commit<'_> {
             broken.push(format!(
                 "I8: {planned} were planned, so that {coming} are ready or coming; {wanted} are wanted"
             ));
+        }
+    }
+
+    /// I3: nobody rests beside a question, unless the step that looks for questions is still to come.
+    fn questions(&self, core: &Core, broken: &mut Vec<String>) {
+        for row in &self.after.investigations {
+            if row.state != "resting" || !self.after.unanswered.contains_key(&row.id) {
+                continue;
+            }
+            let id = format!("inv_{}", row.id.simple());
+            let looks = |body: &Value| {
+                let step = &body["step"];
+                step["kind"] == "rest" && step["investigation"] == id.as_str()
+            };
+            let waits = self.after.outbox.iter().any(|row| looks(&row.payload));
+            if !waits && !core.queues.hold(looks) {
+                broken.push(format!(
+                    "I3: {id} rests beside a question, and nobody looks"
+                ));
+            }
         }
     }
 

@@ -222,6 +222,13 @@ impl Queues {
         heads.map(|message| message.visible_at).min()
     }
 
+    /// Whether any message, dead or alive, is like this.
+    pub fn hold(&self, like: impl Fn(&Value) -> bool) -> bool {
+        let alive = self.waiting.values().flatten();
+        let dead = self.dead.iter().map(|(_, message)| message);
+        alive.chain(dead).any(|message| like(&message.body))
+    }
+
     /// Whether nothing is in any of them.
     #[must_use]
     pub fn are_empty(&self) -> bool {

@@ -62,8 +62,8 @@ pub struct Faults {
     pub queue: u64,
     /// A claim is handed to the other coordinator as well, as while two versions of it are deployed.
     pub overlap: u64,
-    /// A coordinator that has decided stands still before it commits.
-    pub slow_grants: u64,
+    /// Who often stands still between deciding and committing.
+    pub hesitant: Option<Hesitant>,
     /// A call to the provider fails in one of its ways.
     pub provider: u64,
     /// A call takes effect only long after it timed out.
@@ -74,8 +74,27 @@ pub struct Faults {
     pub stale_lists: u64,
     /// After this step no function publishes what it wrote, and no signal arrives.
     pub no_wakes_after: Option<usize>,
+    /// Nobody sweeps: what was lost stays lost, and is seen.
+    pub no_sweep: bool,
     /// Until this step the previous version of everything writes the messages.
     pub old_messages_until: usize,
+}
+
+/// Who decides and then takes its time. Whoever decides meanwhile must not decide the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hesitant {
+    /// Those who grant.
+    Coordinators,
+    /// Those who plan and rotate.
+    Refills,
+    /// Those who start and stop machines.
+    Dispatchers,
+    /// People with questions.
+    People,
+    /// The agents themselves.
+    Agents,
+    /// Those who sweep.
+    Sweeps,
 }
 
 impl Scenario {
@@ -85,13 +104,17 @@ impl Scenario {
         // A stream of its own: what the seed stands for does not depend on how far it runs.
         let mut rng = Rng::of(seed ^ 0x5ce0_a210);
         let tenants = 1 + rng.below(3);
-        let alerts = 2 + rng.below(5);
+        let alerts = 2 + rng.below(6);
         let rush = rng.happens(4_000);
         let mut deliveries = Vec::new();
         let mut after = TimeDelta::zero();
         for number in 0..alerts {
             if !rush {
                 after += rng.millis(0..=15_000);
+            }
+            if rng.happens(2_500) {
+                // The pool has been full for a while, and everybody idle.
+                after += rng.millis(15_000..=60_000);
             }
             let tenant = rng.below(tenants);
             let source_key = format!("thing-{number}");
@@ -131,9 +154,9 @@ impl Scenario {
             grant_batch: rng.within(1..=4),
             deliveries,
             rotations,
-            questions: rng.below(3),
+            questions: rng.below(6),
             rest_for: rng.millis(20_000..=200_000),
-            rough_steps: 100 + rng.below(250),
+            rough_steps: 150 + rng.below(600),
             faults: Faults::of(&mut rng),
         }
     }
@@ -158,12 +181,13 @@ impl Faults {
             lose_answer: 150,
             queue: 500,
             overlap: 0,
-            slow_grants: 0,
+            hesitant: None,
             provider: 700,
             late: 50,
             machine: 300,
             stale_lists: 2_000,
             no_wakes_after: None,
+            no_sweep: false,
             old_messages_until: 0,
         };
         match rng.below(8) {
@@ -194,13 +218,21 @@ impl Faults {
             _ => {}
         }
         if rng.happens(2_500) {
-            faults.no_wakes_after = Some(rng.below(120));
+            faults.no_wakes_after = Some(rng.below(300));
         }
+        faults.no_sweep = rng.happens(2_500);
         if rng.happens(3_000) {
             faults.overlap = 4_000;
         }
-        if rng.happens(3_000) {
-            faults.slow_grants = 4_000;
+        if rng.happens(4_000) {
+            faults.hesitant = Some(match rng.below(10) {
+                0..=3 => Hesitant::Coordinators,
+                4 | 5 => Hesitant::Refills,
+                6 => Hesitant::Dispatchers,
+                7 => Hesitant::People,
+                8 => Hesitant::Agents,
+                _ => Hesitant::Sweeps,
+            });
         }
         if rng.happens(2_500) {
             faults.old_messages_until = rng.below(200);

@@ -19,6 +19,7 @@ use crate::{
     database::{Database, Line},
     post::Post,
     queues::Name,
+    scenario::Hesitant,
     snapshot::Snapshot,
 };
 
@@ -179,6 +180,18 @@ impl Role {
             Self::Sweeper => "sweep".to_owned(),
             Self::Function(queue) => queue.as_str().to_owned(),
             Self::Agent(_) => "agent".to_owned(),
+        }
+    }
+
+    /// Whether it is one of them.
+    const fn is(&self, who: Hesitant) -> bool {
+        match who {
+            Hesitant::Coordinators => matches!(self, Self::Function(Name::Claim)),
+            Hesitant::Refills => matches!(self, Self::Function(Name::Refill)),
+            Hesitant::Dispatchers => matches!(self, Self::Function(Name::Dispatch)),
+            Hesitant::People => matches!(self, Self::Asker),
+            Hesitant::Agents => matches!(self, Self::Agent(_)),
+            Hesitant::Sweeps => matches!(self, Self::Sweeper),
         }
     }
 

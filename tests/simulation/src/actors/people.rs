@@ -116,7 +116,7 @@ async fn point_at(me: &Actor, image: &str) -> Result<(), StoreError> {
 /// Asks about investigations that work or rest.
 pub async fn asker(me: Actor) {
     loop {
-        let until = me.core(|core| core.now + core.rng.millis(5_000..=60_000));
+        let until = me.core(|core| core.now + core.rng.millis(2_000..=40_000));
         me.sleep("asker.idle", until).await;
         let Some(about) = me.core(pick_investigation) else {
             continue;

@@ -20,13 +20,15 @@ use crate::{
     cloud::Boot,
     core::{Core, lock},
     invariants::Commit,
-    queues::Name,
     snapshot::Snapshot,
 };
 
 /// How long the database may take until we ask whether somebody's lock is in the way. Only when we ask
 /// depends on it, never the answer: the holder stands still until we let it go.
 const ASK_AFTER: Duration = Duration::from_millis(4);
+
+/// How often, in ten thousand, those who hesitate do.
+const HESITATES: u64 = 4_000;
 
 /// How far an actor got.
 enum Reached {
@@ -376,6 +378,8 @@ impl Slot {
 /// Waits until the connection is back where it belongs, unless a transaction is open on it.
 async fn settle(pool: sqlx::PgPool, cell: Arc<Cell>) {
     while !cell.is_open() && (pool.size() == 0 || pool.num_idle() == 0) {
+        // The database may need this very processor to get on.
+        std::thread::yield_now();
         task::yield_now().await;
     }
 }
@@ -392,8 +396,8 @@ fn fate_of(core: &mut Core, slot: &Slot, forced: bool) -> Fate {
         core.note(&format!("{name} at {point}"));
         return Fate::Crash;
     }
-    let decided = point == "tx.commit" && slot.role == Role::Function(Name::Claim);
-    if !forced && decided && core.rng.happens(faults.slow_grants) {
+    let hesitates = point == "tx.commit" && faults.hesitant.is_some_and(|who| slot.role.is(who));
+    if !forced && hesitates && core.rng.happens(HESITATES) {
         let length = core.rng.millis(500..=20_000);
         core.note(&format!("{name} stands at {point} for {length}"));
         return Fate::Pause(length);
