@@ -145,7 +145,7 @@ pub(crate) async fn read(
     let row = store.view_investigation(tenant, id).await?;
     let row = row.ok_or_else(|| Refusal::unknown(id))?;
     let accepted = row.created_at;
-    let stages = store.view_stages(id).await?;
+    let stages = store.view_stages(row.tenant, id).await?;
     let alert = store.alert(row.tenant, row.alert).await?;
     let report = store.report_of(row.tenant, id).await?;
     let messages = store.messages_of(row.tenant, id).await?;
