@@ -93,6 +93,8 @@ struct Message {
     body: Value,
     visible_at: DateTime<Utc>,
     receives: u32,
+    /// Receives that do not count any more, since a person sent it back.
+    forgiven: u32,
 }
 
 /// All queues.
@@ -121,6 +123,7 @@ impl Queues {
             body,
             visible_at: now,
             receives: 0,
+            forgiven: 0,
         });
     }
 
@@ -241,21 +244,25 @@ impl Queues {
         self.dead.len()
     }
 
-    /// A person sends the dead back to where they came from.
+    /// A person sends the dead back to where they came from, and will do so with those that have been
+    /// received too often already and die later.
     pub fn redrive(&mut self, now: DateTime<Utc>) {
         for (name, message) in std::mem::take(&mut self.dead) {
             self.waiting.entry(name).or_default().push(Message {
-                receives: 0,
                 visible_at: now,
                 ..message
             });
+        }
+        for message in self.waiting.values_mut().flatten() {
+            message.forgiven = message.receives;
         }
     }
 
     fn bury(&mut self, from: Name, now: DateTime<Utc>) {
         let queue = self.waiting.entry(from).or_default();
-        let over =
-            |message: &Message| message.visible_at <= now && message.receives >= MAX_RECEIVES;
+        let over = |message: &Message| {
+            message.visible_at <= now && message.receives - message.forgiven >= MAX_RECEIVES
+        };
         let dead = queue.iter().filter(|message| over(message)).cloned();
         self.dead.extend(dead.map(|message| (from, message)));
         queue.retain(|message| !over(message));
@@ -354,5 +361,19 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(queues.dead(), 1);
+    }
+
+    #[test]
+    fn a_message_that_is_sent_back_after_its_last_receive_lives() {
+        let mut queues = Queues::default();
+        let mut now = DateTime::UNIX_EPOCH;
+        queues.send(Name::Retire, "g", "u", Value::Null, now);
+        for _ in 0..MAX_RECEIVES {
+            queues.receive(Name::Retire, now, &mut Rng::of(1), 0);
+            now += VISIBILITY;
+        }
+        queues.redrive(now);
+        let again = queues.receive(Name::Retire, now, &mut Rng::of(1), 0);
+        assert_eq!((again.len(), queues.dead()), (1, 0));
     }
 }

@@ -156,7 +156,7 @@ impl Scenario {
             rotations,
             questions: rng.below(6),
             rest_for: rng.millis(20_000..=200_000),
-            rough_steps: 150 + rng.below(600),
+            rough_steps: 200 + rng.below(800),
             faults: Faults::of(&mut rng),
         }
     }
@@ -224,12 +224,12 @@ impl Faults {
         if rng.happens(3_000) {
             faults.overlap = 4_000;
         }
-        if rng.happens(4_000) {
+        if rng.happens(5_000) {
             faults.hesitant = Some(match rng.below(10) {
-                0..=3 => Hesitant::Coordinators,
-                4 | 5 => Hesitant::Refills,
-                6 => Hesitant::Dispatchers,
-                7 => Hesitant::People,
+                0..=2 => Hesitant::Coordinators,
+                3 | 4 => Hesitant::Refills,
+                5 => Hesitant::Dispatchers,
+                6 | 7 => Hesitant::People,
                 8 => Hesitant::Agents,
                 _ => Hesitant::Sweeps,
             });

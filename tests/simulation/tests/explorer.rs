@@ -1,5 +1,10 @@
 //! A bounded set of schedules, and that a schedule is the same whenever it is run.
 
+use std::{
+    process::{Command, Stdio},
+    thread,
+};
+
 use nightshift_simulation::{Database, Exploration, World, bugs, corpus, explore, run};
 
 /// Schedules beside those that failed once.
@@ -57,6 +62,48 @@ async fn a_seed_that_is_run_again_does_the_same_bit_for_bit() {
     assert_eq!(digests.len(), 3, "every seed is the same schedule");
     one.drop(&url().unwrap()).await.unwrap();
     other.drop(&url().unwrap()).await.unwrap();
+}
+
+/// What the command prints about a seed: everything that happens.
+fn printed(seed: &str, plant: Option<&str>) -> Vec<u8> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_simulate"));
+    command.args(["--seed", seed]).stderr(Stdio::null());
+    if let Some(bug) = plant {
+        command.args(["--plant", bug]);
+    }
+    command.output().unwrap().stdout
+}
+
+/// Two processes that stand in each other's way, each with a database of its own.
+fn is_printed_the_same_by_two_processes_at_a_time(seed: &str, plant: Option<&str>) {
+    let (one, other) = thread::scope(|scope| {
+        let other = scope.spawn(|| printed(seed, plant));
+        (printed(seed, plant), other.join().unwrap())
+    });
+    let lines = one.split(|byte| *byte == b'\n').count();
+    assert!(lines > 100, "seed {seed} with {plant:?} has {lines} lines");
+    assert_eq!(one, other, "seed {seed} with {plant:?}");
+}
+
+#[test]
+fn a_seed_is_printed_the_same_in_every_byte_by_whichever_process() {
+    for seed in ["7", "8"] {
+        is_printed_the_same_by_two_processes_at_a_time(seed, None);
+    }
+}
+
+/// Only a build that can plant bugs has this one.
+#[cfg(feature = "plants")]
+#[test]
+fn a_seed_that_finds_a_planted_bug_is_printed_the_same_in_every_byte() {
+    for (seed, bug) in [("1", "marked-before-send"), ("3", "volatile-wake")] {
+        is_printed_the_same_by_two_processes_at_a_time(seed, Some(bug));
+        let found = printed(seed, Some(bug));
+        assert!(
+            String::from_utf8_lossy(&found).contains(" VIOLATION "),
+            "{bug} is not found by seed {seed}"
+        );
+    }
 }
 
 #[test]
