@@ -163,13 +163,15 @@ impl Scenario {
 }
 
 fn rotations(rng: &mut Rng) -> Vec<TimeDelta> {
-    let first = rng.millis(0..=60_000);
-    let second = first + rng.millis(1_000..=60_000);
-    match rng.below(6) {
-        0 | 1 => vec![first],
-        2 => vec![first, second],
-        _ => Vec::new(),
+    let mut at = TimeDelta::zero();
+    let mut rotations = Vec::new();
+    if rng.happens(5_000) {
+        for _ in 0..=rng.below(4) {
+            at += rng.millis(1_000..=60_000);
+            rotations.push(at);
+        }
     }
+    rotations
 }
 
 impl Faults {
@@ -224,13 +226,13 @@ impl Faults {
         if rng.happens(3_000) {
             faults.overlap = 4_000;
         }
-        if rng.happens(5_000) {
-            faults.hesitant = Some(match rng.below(10) {
-                0..=2 => Hesitant::Coordinators,
-                3 | 4 => Hesitant::Refills,
-                5 => Hesitant::Dispatchers,
-                6 | 7 => Hesitant::People,
-                8 => Hesitant::Agents,
+        if rng.happens(6_500) {
+            faults.hesitant = Some(match rng.below(20) {
+                0..=8 => Hesitant::Coordinators,
+                9 | 10 => Hesitant::Refills,
+                11 | 12 => Hesitant::Dispatchers,
+                13..=16 => Hesitant::People,
+                17 | 18 => Hesitant::Agents,
                 _ => Hesitant::Sweeps,
             });
         }
