@@ -13,7 +13,7 @@ use nightshift_engine::{
 };
 use nightshift_lambda::{
     Queue,
-    batch::{Message, Order, carry_out},
+    batch::{Message, Order, bring_back, carry_out},
     dead_letters::DeadLetters,
 };
 use nightshift_protocol::Step;
@@ -58,6 +58,7 @@ async fn invoke(world: &World, sqs: &Sqs, queue: Queue) -> Result<(usize, usize)
         .iter()
         .map(|message| Message {
             id: message.message_id.clone(),
+            receipt: Some(message.receipt_handle.clone()),
             body: message.body.clone(),
             sent_at: None,
             received: None,
@@ -75,6 +76,35 @@ async fn invoke(world: &World, sqs: &Sqs, queue: Queue) -> Result<(usize, usize)
         }
     }
     Ok((received.len(), again.len()))
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn what_failed_comes_again_in_a_moment_and_not_when_its_function_might_be_dead(
+    pg: PgPool,
+) -> Result<()> {
+    let world = World::builder().build(pg).await?;
+    let sqs = Sqs::serve(&world).await?;
+    sqs.send(Queue::Retire.name(), "pool", "poison")?;
+    let received = sqs.receive(Queue::Retire.name())?;
+    let failed = Message {
+        id: received[0].message_id.clone(),
+        receipt: Some(received[0].receipt_handle.clone()),
+        body: "poison".to_owned(),
+        sent_at: None,
+        received: Some(1),
+    };
+    let began = Instant::now();
+
+    let again = [failed.id.clone()];
+    bring_back(&sqs.carrier, Queue::Retire, &[failed], &again).await;
+
+    assert_eq!(sqs.receive(Queue::Retire.name())?.len(), 0, "not at once");
+    // The queue itself would hide it for 30 seconds.
+    while sqs.receive(Queue::Retire.name())?.is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(15));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -1,7 +1,9 @@
 //! Carries the messages of one SQS batch out, and tells the queue which ones to deliver again.
 
+mod backoff;
 mod work;
 
+pub use backoff::bring_back;
 pub use work::{Message, Order, Work, carry_out};
 
 use std::{
@@ -58,7 +60,10 @@ impl Worker {
             Order::Free
         };
         let again = carry_out(self.queue, order, &messages, until, &*self.work).await;
-        self.app.publisher.publish(PUBLISHING).await;
+        tokio::join!(
+            self.app.publisher.publish(PUBLISHING),
+            backoff::bring_back(&self.app.sqs, self.queue, &messages, &again),
+        );
         let mut response = SqsBatchResponse::default();
         response.set_failures(again);
         Ok(response)

@@ -49,6 +49,8 @@ pub enum Order {
 pub struct Message {
     /// SQS's identity of it, by which it is given back.
     pub id: String,
+    /// By which SQS is told when it comes again.
+    pub receipt: Option<String>,
     /// Its text.
     pub body: String,
     /// When it was sent.
@@ -74,6 +76,7 @@ impl TryFrom<SqsMessage> for Message {
                 .message_id
                 .filter(|id| !id.is_empty())
                 .ok_or(NamelessRecord)?,
+            receipt: record.receipt_handle,
             body: record.body.unwrap_or_default(),
         })
     }

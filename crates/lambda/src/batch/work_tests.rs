@@ -75,6 +75,7 @@ impl Work for Script {
 fn message(id: &str, step: Step) -> Message {
     Message {
         id: id.to_owned(),
+        receipt: None,
         body: serde_json::to_string(&Envelope::new(step, None)).unwrap(),
         sent_at: None,
         received: Some(1),
@@ -251,6 +252,7 @@ async fn poison_and_strays_come_again_and_hold_a_standard_queue_up_no_longer() {
         messages.push(Message {
             body: body.to_owned(),
             id: id.to_owned(),
+            receipt: None,
             sent_at: None,
             received: Some(4),
         });
