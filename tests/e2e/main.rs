@@ -1,6 +1,8 @@
 //! The whole of it as a person runs it: real programs, real sandboxes, a stack of its own in a folder of
 //! its own. Needs the programs of this build beside the tests (`cargo build --workspace --bins`).
 
+#![expect(clippy::print_stdout, reason = "figures are read where the tests run")]
+
 mod ministack;
 
 use anyhow::{Context, Result, ensure};
@@ -41,6 +43,13 @@ fn every_recorded_incident_ends_the_same_way_through_functions_and_queues() -> R
         );
         ensure!(!log.contains("Status: "), "{function} failed: {log}");
     }
+    let waits = measured(&stack, "claim", "ClaimWait")?;
+    ensure!(
+        waits.iter().all(|wait| *wait > 0.0) && waits.len() >= 3,
+        "{waits:?}"
+    );
+    let ready = measured(&stack, "sweep", "PoolReady")?;
+    ensure!(!ready.is_empty(), "the sweep measures its pools");
     stack.end()
 }
 
@@ -71,11 +80,32 @@ fn every_recording_is_correct(stack: &Stack) -> Result<()> {
             outcome["alert_to_working_ms"].is_u64(),
             "{recording}: {outcome}"
         );
+        println!(
+            "{recording}: working {} ms after the alert, reported {} ms after it",
+            outcome["alert_to_working_ms"], outcome["alert_to_report_ms"]
+        );
         let evidence = outcome["report"]["evidence"].as_array().map_or(0, Vec::len);
         assert!(evidence > 3, "{recording}: {outcome}");
     }
     assert!(recordings.lines().count() >= 3);
     Ok(())
+}
+
+/// The values of a metric, by a function's log.
+fn measured(stack: &Stack, function: &str, metric: &str) -> Result<Vec<f64>> {
+    let log = stack.local().join(format!("logs/functions/{function}.log"));
+    let log = std::fs::read_to_string(log)?;
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["_aws"].is_object());
+    Ok(lines
+        .flat_map(|line| match &line[metric] {
+            Value::Array(values) => values.clone(),
+            value => vec![value.clone()],
+        })
+        .filter_map(|value| value.as_f64())
+        .collect())
 }
 
 fn a_killed_stack_goes_on(mut stack: Stack) -> Result<()> {

@@ -9,6 +9,7 @@ mod attest;
 mod claim;
 mod intake;
 mod layers;
+mod measures;
 mod message;
 mod pool;
 mod pool_bugs;

@@ -173,4 +173,32 @@ mod tests {
         }
         assert!(!error.contains("hunter2"), "{error}");
     }
+
+    #[tokio::test]
+    async fn a_function_without_machines_says_so_and_is_asked_again() {
+        let remains = Remains::default();
+        let asked = [
+            NoMachines.make_app("a").await.map(drop),
+            NoMachines.make_volume("a", "r", 1).await.map(drop),
+            NoMachines.start("a", "m").await,
+            NoMachines.stop("a", "m").await,
+            NoMachines.remove("a", &remains).await,
+            NoMachines.inventory().await.map(drop),
+            NoMachines.presence("a", "m").await.map(drop),
+            NoMachines
+                .wait_stopped("a", "m", Duration::ZERO)
+                .await
+                .map(drop),
+        ];
+        for answer in asked {
+            let error = answer.unwrap_err();
+            // A step that fails so is delivered again, and given up where somebody sees it.
+            assert!(matches!(error, MachinesError::Unavailable(_)), "{error:?}");
+            let words = nightshift_engine::causes(&error);
+            assert!(
+                words.contains("was given no way to the machines"),
+                "{words}"
+            );
+        }
+    }
 }

@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use nightshift_engine::{Platform, causes, sweep::sweep};
-use nightshift_lambda::{App, dead_letters::DeadLetters, metrics::Metric};
-use nightshift_store::{StoreError, views::Part};
+use nightshift_lambda::{
+    App,
+    dead_letters::DeadLetters,
+    metrics::{Metric, Metrics},
+};
+use nightshift_store::{Store, StoreError, views::Part};
 use tokio::time::Instant;
 
 /// How long sending may take; the rest is sent a minute later.
@@ -48,32 +52,36 @@ impl Sweeper {
             &self.dead_letters.park(until).await.map(drop),
         );
         self.app.publisher.publish(PUBLISHING).await;
-        let measured = done("measure", &self.measure().await);
+        let measured = done(
+            "measure",
+            &measure(&self.app.store, &self.app.metrics).await,
+        );
         if swept && parked && measured {
             Ok(())
         } else {
             Err(Unfinished)
         }
     }
+}
 
-    async fn measure(&self) -> Result<(), StoreError> {
-        let (store, metrics) = (&self.app.store, &self.app.metrics);
-        let part = Part {
-            before: None,
-            limit: POOLS,
-        };
-        for pool in store.view_pools(None, part).await? {
-            let id = pool.id.to_string();
-            metrics.put(Metric::PoolReady, ("pool", &id), &[count(pool.ready)]);
-        }
-        let parked = store.parked_steps().await?;
-        let all = parked.iter().map(|(_, parked)| parked).sum();
-        metrics.put(Metric::DeadLetters, ("step", "all"), &[count(all)]);
-        for (kind, parked) in parked {
-            metrics.put(Metric::DeadLetters, ("step", &kind), &[count(parked)]);
-        }
-        Ok(())
+/// Notes how many sandboxes are ready in each pool, and how many steps wait for a person: of each kind that
+/// has some, and of all, so that 0 is seen as well.
+pub async fn measure(store: &Store, metrics: &Metrics) -> Result<(), StoreError> {
+    let part = Part {
+        before: None,
+        limit: POOLS,
+    };
+    for pool in store.view_pools(None, part).await? {
+        let id = pool.id.to_string();
+        metrics.put(Metric::PoolReady, ("pool", &id), &[count(pool.ready)]);
     }
+    let parked = store.parked_steps().await?;
+    let all = parked.iter().map(|(_, parked)| parked).sum();
+    metrics.put(Metric::DeadLetters, ("step", "all"), &[count(all)]);
+    for (kind, parked) in parked {
+        metrics.put(Metric::DeadLetters, ("step", &kind), &[count(parked)]);
+    }
+    Ok(())
 }
 
 /// A number of rows as `CloudWatch` takes it.
