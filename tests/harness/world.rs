@@ -14,7 +14,7 @@ use nightshift_engine::{
     relay::{Carrier, InProcess},
 };
 use nightshift_protocol::attestation::{MachineStatement, STATEMENT_AUDIENCE};
-use nightshift_store::{Endpoint, Pool, Settlement, Store};
+use nightshift_store::{Endpoint, Pool, Probe, Role, Settlement, Store};
 use sqlx::PgPool;
 
 use crate::{Cloud, Post, TestClock};
@@ -24,8 +24,10 @@ const DIGEST: &str = "sha256:5a5a";
 /// A running platform.
 #[derive(Debug)]
 pub struct World {
-    /// What the use cases run on.
+    /// What the use cases run on; its database knows it as the engine.
     pub platform: Platform,
+    owner: Store,
+    intake: Store,
     /// The database, for asking it directly.
     pub pg: PgPool,
     /// The time.
@@ -63,10 +65,17 @@ impl World {
         }
     }
 
-    /// The database.
+    /// The database as its owner sees it.
     #[must_use]
     pub const fn store(&self) -> &Store {
-        &self.platform.store
+        &self.owner
+    }
+
+    /// From here on somebody watches every transaction from inside.
+    pub fn watch(&mut self, probe: &Arc<dyn Probe>) {
+        for store in [&mut self.platform.store, &mut self.intake] {
+            *store = store.clone().watched_by(Arc::clone(probe));
+        }
     }
 
     /// Takes in a firing signal of the first tenant about the thing called `key`.
@@ -104,7 +113,7 @@ impl World {
             signal,
         };
         let endpoint = self.endpoints.get(tenant).context("no such tenant")?;
-        Ok(intake::accept(self.store(), &self.clock, endpoint, arrival).await?)
+        Ok(intake::accept(&self.intake, &self.clock, endpoint, arrival).await?)
     }
 
     /// Carries out every step that is due, until none is.
@@ -113,14 +122,16 @@ impl World {
         for _ in 0..1_000 {
             let now = self.clock.now();
             let leased = self
-                .store()
+                .platform
+                .store
                 .lease_steps(now, TimeDelta::seconds(60), 1)
                 .await?;
             let Some(step) = leased.first() else {
                 return Ok(());
             };
             for settlement in carrier.carry(&leased).await {
-                self.store().settle_step(step, settlement, now).await?;
+                let store = &self.platform.store;
+                store.settle_step(step, settlement, now).await?;
             }
         }
         anyhow::bail!("the steps never came to an end")
@@ -131,7 +142,8 @@ impl World {
         let carrier = InProcess::new(self.platform.clone());
         let now = self.clock.now();
         let leased = self
-            .store()
+            .platform
+            .store
             .lease_steps(now, TimeDelta::seconds(60), 1)
             .await?;
         let Some(step) = leased.first() else {
@@ -139,7 +151,8 @@ impl World {
         };
         let settled = carrier.carry(&leased).await;
         let settlement = settled.into_iter().next().context("nothing was told")?;
-        self.store()
+        self.platform
+            .store
             .settle_step(step, settlement.clone(), now)
             .await?;
         Ok(Some(settlement))
@@ -219,9 +232,15 @@ impl WorldBuilder {
         let clock = TestClock::default();
         let cloud = Cloud::default();
         let post = Post::default();
-        let store = Store::new(pg.clone());
+        let owner = Store::new(pg.clone());
+        let acting = async |role: Role| -> Result<Store> {
+            let acting = role.acting(&pg.connect_options(), 8).await?;
+            Ok(Store::new(acting).beside(&owner))
+        };
+        let store = acting(Role::Engine).await?;
+        let intake = acting(Role::Intake).await?;
         let now = clock.now();
-        let mut tx = store.begin().await?;
+        let mut tx = owner.begin().await?;
         let pool = Pool {
             id: PoolId::generate(),
             name: "test".to_owned(),
@@ -262,6 +281,8 @@ impl WorldBuilder {
         };
         let world = World {
             platform,
+            owner,
+            intake,
             pg,
             clock,
             cloud,

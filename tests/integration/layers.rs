@@ -11,6 +11,7 @@ use metadata::{Package, Workspace};
 const LAYERS: &[(&str, &[&str])] = &[
     ("crates/domain", &[]),
     ("crates/protocol", &["nightshift-domain"]),
+    ("crates/secrets", &["nightshift-domain"]),
     ("crates/store", BELOW_STORE),
     ("crates/machines", BELOW_STORE),
     (

@@ -16,5 +16,6 @@ mod pool_bugs;
 mod publish;
 mod queues;
 mod relay;
+mod row_security;
 mod sweep;
 mod write_back;

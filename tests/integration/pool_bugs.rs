@@ -14,15 +14,14 @@ mod supply;
 
 use anyhow::Result;
 use nightshift_engine::Platform;
-use nightshift_store::Store;
+use nightshift_store::{Role, Store};
 use nightshift_tests::World;
-use sqlx::PgPool;
 
 /// As many processes as asked for: the same platform, each with connections of its own.
 async fn processes(world: &World, count: usize) -> Result<Vec<Platform>> {
     let mut processes = Vec::with_capacity(count);
     for _ in 0..count {
-        let own = PgPool::connect_with((*world.pg.connect_options()).clone()).await?;
+        let own = Role::Engine.acting(&world.pg.connect_options(), 10).await?;
         processes.push(Platform {
             store: Store::new(own),
             ..world.platform.clone()

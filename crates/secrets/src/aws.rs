@@ -96,7 +96,11 @@ impl AwsSecrets {
         }
     }
 
-    async fn fetch(&self, reader: Reader, name: &CredentialName) -> Result<Credential, SecretError> {
+    async fn fetch(
+        &self,
+        reader: Reader,
+        name: &CredentialName,
+    ) -> Result<Credential, SecretError> {
         let token = self.identity.token(reader, name).await?;
         let secret = self.place.secret_name(reader, name);
         let policy = session_policy(&self.place, &secret);

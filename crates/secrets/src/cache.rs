@@ -64,7 +64,10 @@ impl<S: Secrets> Cached<S> {
     /// Whether anything is held that this run asked for.
     #[must_use]
     pub fn holds_for(&self, run: InvestigationId) -> bool {
-        self.held().kept.values().any(|kept| kept.runs.contains(&run))
+        self.held()
+            .kept
+            .values()
+            .any(|kept| kept.runs.contains(&run))
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -91,7 +94,10 @@ impl<S: Secrets> Cached<S> {
         let mut held = self.held();
         // A run that ended meanwhile may have been this one; then nobody would end it again.
         if held.ends == ends {
-            let runs = held.kept.remove(&key).map_or_else(HashSet::new, |old| old.runs);
+            let runs = held
+                .kept
+                .remove(&key)
+                .map_or_else(HashSet::new, |old| old.runs);
             let kept = Kept {
                 credential: credential.clone(),
                 asked_at,

@@ -60,7 +60,11 @@ async fn a_credential_is_asked_for_once_a_minute_and_is_gone_from_memory_after_i
 
     advance(Duration::from_millis(2)).await;
     tokio::task::yield_now().await;
-    assert_eq!(first.holders(), 1, "nobody asked again, and still the cache let go of it");
+    assert_eq!(
+        first.holders(),
+        1,
+        "nobody asked again, and still the cache let go of it"
+    );
     cached.read(reader, &name).await.unwrap();
     assert_eq!(asked(&cached), 2);
 }

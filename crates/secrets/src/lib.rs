@@ -12,10 +12,12 @@ mod name;
 
 pub use cache::{Cached, MAX_AGE};
 pub use credential::Credential;
-pub use local::{LocalSecrets, MasterKey, TenantKey, TenantKeys, TenantKeysError, Vault, VaultError};
+pub use local::{
+    LocalSecrets, MasterKey, TenantKey, TenantKeys, TenantKeysError, Vault, VaultError,
+};
 pub use name::{BadName, CredentialName};
 
-use std::{fmt, pin::Pin};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use nightshift_domain::{InvestigationId, TenantId};
 
@@ -39,6 +41,16 @@ pub trait Secrets: fmt::Debug + Send + Sync {
         reader: Reader,
         name: &'a CredentialName,
     ) -> Pending<'a, Result<Credential, SecretError>>;
+}
+
+impl<S: Secrets + ?Sized> Secrets for Arc<S> {
+    fn read<'a>(
+        &'a self,
+        reader: Reader,
+        name: &'a CredentialName,
+    ) -> Pending<'a, Result<Credential, SecretError>> {
+        (**self).read(reader, name)
+    }
 }
 
 /// A credential could not be had. Never shows one, nor what a keeper answered beyond its code.
@@ -67,7 +79,9 @@ impl Code {
     pub fn of(word: &str) -> Self {
         let plain = !word.is_empty()
             && word.len() <= 64
-            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
         Self(if plain { word } else { "unreadable" }.to_owned())
     }
 }

@@ -29,7 +29,9 @@ impl LocalSecrets {
 
     async fn open(&self, reader: Reader, name: &CredentialName) -> Result<Credential, SecretError> {
         let key = self.keys.of(reader.tenant);
-        let key = key.ok_or_else(|| SecretError::Refused(Code::of("NoKey")))?.clone();
+        let key = key
+            .ok_or_else(|| SecretError::Refused(Code::of("NoKey")))?
+            .clone();
         let vault = Vault::of(&self.folder, reader.tenant);
         let name = name.clone();
         let opened = tokio::task::spawn_blocking(move || {

@@ -32,7 +32,9 @@ fn kept() -> Kept {
     };
     for (tenant, text) in [(kept.ours, "our-hunter2"), (kept.theirs, "their-hunter2")] {
         let key = kept.master.derive(tenant);
-        Vault::of(kept.folder.path(), tenant).seal(&key, &credentials(text)).unwrap();
+        Vault::of(kept.folder.path(), tenant)
+            .seal(&key, &credentials(text))
+            .unwrap();
     }
     kept
 }
@@ -50,7 +52,11 @@ impl Kept {
     }
 }
 
-async fn read(secrets: &LocalSecrets, tenant: TenantId, credential: &str) -> Result<String, SecretError> {
+async fn read(
+    secrets: &LocalSecrets,
+    tenant: TenantId,
+    credential: &str,
+) -> Result<String, SecretError> {
     let reader = Reader {
         tenant,
         run: InvestigationId::generate(),
@@ -63,8 +69,14 @@ async fn read(secrets: &LocalSecrets, tenant: TenantId, credential: &str) -> Res
 async fn a_process_that_serves_one_tenant_gets_that_tenants_credentials_and_no_others() {
     let kept = kept();
     let ours = kept.process_for(kept.ours);
-    assert_eq!(read(&ours, kept.ours, "prometheus").await.unwrap(), "our-hunter2");
-    assert_eq!(read(&ours, kept.ours, "loki").await, Err(SecretError::Unknown));
+    assert_eq!(
+        read(&ours, kept.ours, "prometheus").await.unwrap(),
+        "our-hunter2"
+    );
+    assert_eq!(
+        read(&ours, kept.ours, "loki").await,
+        Err(SecretError::Unknown)
+    );
     let refused = read(&ours, kept.theirs, "prometheus").await;
     assert_eq!(refused, Err(SecretError::Refused(Code::of("NoKey"))));
 }
@@ -74,14 +86,20 @@ async fn a_vault_put_where_another_tenants_belongs_is_not_opened() {
     let kept = kept();
     let ours = kept.process_for(kept.ours);
     fs::copy(kept.path(kept.theirs), kept.path(kept.ours)).unwrap();
-    assert_eq!(read(&ours, kept.ours, "prometheus").await, Err(SecretError::Damaged));
+    assert_eq!(
+        read(&ours, kept.ours, "prometheus").await,
+        Err(SecretError::Damaged)
+    );
 
     // Even under one key the tenant is part of what is authenticated.
     let key = kept.master.derive(kept.ours);
     let theirs = Vault::of(kept.folder.path(), kept.theirs);
     theirs.seal(&key, &credentials("their-hunter2")).unwrap();
     fs::copy(kept.path(kept.theirs), kept.path(kept.ours)).unwrap();
-    assert_eq!(read(&ours, kept.ours, "prometheus").await, Err(SecretError::Damaged));
+    assert_eq!(
+        read(&ours, kept.ours, "prometheus").await,
+        Err(SecretError::Damaged)
+    );
 }
 
 #[test]
@@ -90,10 +108,21 @@ fn a_stolen_file_shows_nothing_without_its_key_and_one_changed_bit_is_noticed() 
     let vault = Vault::of(kept.folder.path(), kept.ours);
     let key = kept.master.derive(kept.ours);
     let whole = fs::read(kept.path(kept.ours)).unwrap();
-    for text in ["hunter2", "prometheus", &hex::encode("hunter2"), &key.to_hex()] {
-        assert!(!whole.windows(text.len()).any(|at| at == text.as_bytes()), "{text}");
+    for text in [
+        "hunter2",
+        "prometheus",
+        &hex::encode("hunter2"),
+        &key.to_hex(),
+    ] {
+        assert!(
+            !whole.windows(text.len()).any(|at| at == text.as_bytes()),
+            "{text}"
+        );
     }
-    for wrong in [kept.master.derive(kept.theirs), MasterKey::generate().derive(kept.ours)] {
+    for wrong in [
+        kept.master.derive(kept.theirs),
+        MasterKey::generate().derive(kept.ours),
+    ] {
         assert!(matches!(vault.open(&wrong), Err(VaultError::Damaged)));
     }
     for place in 0..whole.len() {
@@ -110,13 +139,17 @@ fn a_stolen_file_shows_nothing_without_its_key_and_one_changed_bit_is_noticed() 
 async fn a_vault_that_others_may_read_is_refused_and_a_missing_one_holds_nothing() {
     let kept = kept();
     let ours = kept.process_for(kept.ours);
-    let open_to = |mode| fs::set_permissions(kept.path(kept.ours), fs::Permissions::from_mode(mode)).unwrap();
+    let open_to =
+        |mode| fs::set_permissions(kept.path(kept.ours), fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(mode(&kept.path(kept.ours)), 0o600);
     open_to(0o640);
     let refused = read(&ours, kept.ours, "prometheus").await;
     assert_eq!(refused, Err(SecretError::Refused(Code::of("Exposed"))));
     fs::remove_file(kept.path(kept.ours)).unwrap();
-    assert_eq!(read(&ours, kept.ours, "prometheus").await, Err(SecretError::Unknown));
+    assert_eq!(
+        read(&ours, kept.ours, "prometheus").await,
+        Err(SecretError::Unknown)
+    );
     let left = fs::read_dir(kept.folder.path()).unwrap().count();
     assert_eq!(left, 1, "no draft is left");
 }
@@ -135,7 +168,10 @@ fn a_tenants_key_is_its_own_and_always_the_same_and_nothing_shows_one() {
     assert_ne!(*master.derive(TenantId::generate()).to_hex(), EXPECTED);
     let keys = TenantKeys::default().with(tenant, master.derive(tenant));
     let shown = format!("{master:?} {:?} {keys:?} {keys:#?}", master.derive(tenant));
-    assert!(!shown.contains(EXPECTED) && !shown.contains("00112233"), "{shown}");
+    assert!(
+        !shown.contains(EXPECTED) && !shown.contains("00112233"),
+        "{shown}"
+    );
 }
 
 const EXPECTED: &str = "56503004ac82269069715aaaeeb3e7ff84444f66fb58465df521b30143fdcca2";

@@ -60,7 +60,9 @@ mod tests {
             assert!(name.parse::<CredentialName>().is_ok(), "{name}");
         }
         let long = "a".repeat(64);
-        for bad in ["", "..", "a/b", "A", "a*", "a?", "${aws:x}", "a b", "a\0", "é", &long] {
+        for bad in [
+            "", "..", "a/b", "A", "a*", "a?", "${aws:x}", "a b", "a\0", "é", &long,
+        ] {
             assert_eq!(bad.parse::<CredentialName>(), Err(BadName), "{bad}");
         }
     }

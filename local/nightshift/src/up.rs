@@ -2,6 +2,7 @@
 
 mod children;
 mod control;
+mod database;
 mod ending;
 mod image;
 mod lambda;

@@ -15,7 +15,7 @@ use nightshift_domain::{
     investigation::{InvalidTransition, State},
 };
 use nightshift_mcp_kit::{Clock, Grant};
-use nightshift_store::{CHANNEL_EVENTS, Store, StoreError, Tx};
+use nightshift_store::{CHANNEL_EVENTS, Store, StoreError, Tx, Whose};
 
 pub use live::{InternalRuns, ToolRuns};
 
@@ -73,6 +73,11 @@ impl RunKey {
             sandbox: grant.sandbox(),
             epoch: grant.epoch(),
         }
+    }
+
+    /// Whose rows it may see.
+    const fn whose(&self) -> Whose<'static> {
+        Whose::Tenant(self.tenant)
     }
 }
 

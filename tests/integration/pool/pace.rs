@@ -10,7 +10,7 @@ use nightshift_domain::{
     bucket::{Bucket, Limits},
 };
 use nightshift_engine::{Clock, Platform, Settings, provision::provision, refill::refill};
-use nightshift_store::Store;
+use nightshift_store::{Role, Store};
 use nightshift_tests::{Fault, World};
 use sqlx::PgPool;
 
@@ -82,7 +82,7 @@ async fn those_who_take_at_once_never_take_more_than_there_is(pg: PgPool) -> Res
     assert_eq!(planned.len(), 30);
     let mut workers: Vec<Platform> = Vec::new();
     for _ in 0..4 {
-        let own = PgPool::connect_with((*pg.connect_options()).clone()).await?;
+        let own = Role::Engine.acting(&pg.connect_options(), 10).await?;
         workers.push(Platform {
             store: Store::new(own),
             ..world.platform.clone()

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use nightshift_domain::{Epoch, SandboxId, investigation::HEARTBEAT_PATIENCE};
 use nightshift_engine::{
-    Clock, Platform,
+    Clock,
     attest::{AttestError, admit},
     claim::claim,
     dispatch::dispatch,
@@ -17,7 +17,7 @@ use nightshift_engine::{
     sweep::sweep,
 };
 use nightshift_protocol::Step;
-use nightshift_store::{Held, Probe, Settlement, Verdict};
+use nightshift_store::{Held, Probe, Role, Settlement, Store, Verdict};
 use nightshift_tests::World;
 use sqlx::PgPool;
 use tokio::sync::watch;
@@ -186,11 +186,16 @@ async fn b13_a_hand_over_that_comes_again_starts_nobody_anew(pg: PgPool) -> Resu
     for _ in 0..4 {
         statements.push(world.statement(id).await?);
     }
+    let mut doors = Vec::new();
+    for _ in 0..4 {
+        let own = Role::Session.acting(&world.pg.connect_options(), 2).await?;
+        doors.push(Store::new(own));
+    }
     let admitted = join_all(
-        processes
+        doors
             .iter()
             .zip(&statements)
-            .map(|(process, statement)| admit(&process.store, &world.clock, statement, "key")),
+            .map(|(door, statement)| admit(door, &world.clock, statement, "key")),
     )
     .await;
     let (given, refused): (Vec<_>, Vec<_>) = admitted.into_iter().partition(Result::is_ok);
@@ -341,11 +346,8 @@ impl Probe for Deaf {
 #[sqlx::test(migrations = "../migrations")]
 async fn b19_without_any_signal_everything_still_happens(pg: PgPool) -> Result<()> {
     let mut world = World::builder().ready(2).build(pg).await?;
-    let deaf = world.platform.store.clone().watched_by(Arc::new(Deaf));
-    world.platform = Platform {
-        store: deaf,
-        ..world.platform.clone()
-    };
+    let deaf: Arc<dyn Probe> = Arc::new(Deaf);
+    world.watch(&deaf);
     let (stop, stopped) = watch::channel(false);
     let carrier = Arc::new(InProcess::new(world.platform.clone()));
     let relay = tokio::spawn(relay::run(world.platform.clone(), carrier, stopped));

@@ -52,7 +52,10 @@ pub fn sign(
     let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
     let lines: Zeroizing<String> = Zeroizing::new(
-        signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect(),
+        signed
+            .iter()
+            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
+            .collect(),
     );
     let body = hex::encode(Sha256::digest(body));
     let canonical = Zeroizing::new(format!("POST\n/\n\n{}\n{names}\n{body}", *lines));
@@ -92,6 +95,8 @@ fn mac(key: &[u8], text: &[u8]) -> [u8; 32] {
 
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Keys")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

@@ -33,14 +33,24 @@ impl AwsSecrets {
         let place = &self.place;
         let host = authority(&place.secrets_manager).ok_or_else(unsaid)?;
         let scope = (place.region.as_str(), "secretsmanager");
-        let signature = sign(keys, scope, &host, &headers, body.as_bytes(), self.clock.now());
+        let signature = sign(
+            keys,
+            scope,
+            &host,
+            &headers,
+            body.as_bytes(),
+            self.clock.now(),
+        );
         let mut request = self.http.post(place.secrets_manager.clone());
         for (name, value) in headers {
             request = request.header(name, value);
         }
         let request = request
             .header("x-amz-date", signature.date)
-            .header("x-amz-security-token", sensitive(keys.session.expose_secret())?)
+            .header(
+                "x-amz-security-token",
+                sensitive(keys.session.expose_secret())?,
+            )
             .header("authorization", sensitive(&signature.authorization)?)
             .body(body);
         let (status, body) = answer(request).await?;
@@ -61,7 +71,10 @@ impl AwsSecrets {
 /// The `Host` that is sent and signed.
 fn authority(url: &reqwest::Url) -> Option<String> {
     let host = url.host_str()?;
-    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    Some(
+        url.port()
+            .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")),
+    )
 }
 
 fn sensitive(text: &str) -> Result<HeaderValue, SecretError> {

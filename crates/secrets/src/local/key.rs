@@ -25,7 +25,9 @@ pub struct TenantKeys(BTreeMap<TenantId, TenantKey>);
 
 /// The text holds no keys. Never shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("expected TENANT=KEY with commas between, each key of 64 hexadecimal digits, each tenant once")]
+#[error(
+    "expected TENANT=KEY with commas between, each key of 64 hexadecimal digits, each tenant once"
+)]
 pub struct TenantKeysError;
 
 impl MasterKey {
@@ -81,7 +83,10 @@ impl TenantKeys {
     /// All of them as [`FromStr`] reads them.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
-        let pairs = self.0.iter().map(|(tenant, key)| format!("{tenant}={}", *key.to_hex()));
+        let pairs = self
+            .0
+            .iter()
+            .map(|(tenant, key)| format!("{tenant}={}", *key.to_hex()));
         Zeroizing::new(pairs.collect::<Vec<_>>().join(","))
     }
 }

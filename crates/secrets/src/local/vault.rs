@@ -69,7 +69,9 @@ impl Vault {
     ) -> Result<BTreeMap<CredentialName, SecretString>, VaultError> {
         let sealed = self.bytes()?;
         let rest = sealed.strip_prefix(MAGIC).ok_or(VaultError::Damaged)?;
-        let (nonce, text) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Damaged)?;
+        let (nonce, text) = rest
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or(VaultError::Damaged)?;
         let payload = Payload {
             msg: text,
             aad: &self.authenticated(),
@@ -80,7 +82,10 @@ impl Vault {
         // serde's own words would quote the text.
         let texts: BTreeMap<CredentialName, String> =
             serde_json::from_slice(&Zeroizing::new(opened)).map_err(|_| VaultError::Damaged)?;
-        Ok(texts.into_iter().map(|(name, text)| (name, text.into())).collect())
+        Ok(texts
+            .into_iter()
+            .map(|(name, text)| (name, text.into()))
+            .collect())
     }
 
     /// Replaces what is in it. The file appears whole or not at all.
@@ -122,13 +127,21 @@ impl Vault {
             return Err(VaultError::Exposed);
         }
         let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(VaultError::Unusable)?;
+        file.take(MAX_BYTES)
+            .read_to_end(&mut bytes)
+            .map_err(VaultError::Unusable)?;
         Ok(bytes)
     }
 
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let draft = self.path.with_extension(format!("draft-{:016x}", rand::rng().random::<u64>()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let draft = self
+            .path
+            .with_extension(format!("draft-{:016x}", rand::rng().random::<u64>()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&draft, &self.path)

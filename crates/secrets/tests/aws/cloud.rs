@@ -74,8 +74,12 @@ impl Cloud {
 
     /// Serves STS and Secrets Manager; tells where.
     pub(crate) async fn serve(&self) -> (Url, Url) {
-        let sts = Router::new().route("/", post(assume)).with_state(self.clone());
-        let manager = Router::new().route("/", post(read)).with_state(self.clone());
+        let sts = Router::new()
+            .route("/", post(assume))
+            .with_state(self.clone());
+        let manager = Router::new()
+            .route("/", post(read))
+            .with_state(self.clone());
         (listen(sts).await, listen(manager).await)
     }
 
@@ -113,14 +117,19 @@ fn assumed(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<String, Re
     if headers.contains_key("authorization") {
         return Err((StatusCode::BAD_REQUEST, "SignatureDoesNotMatch"));
     }
-    if headers.get("content-type").is_none_or(|it| it != "application/x-www-form-urlencoded") {
+    if headers
+        .get("content-type")
+        .is_none_or(|it| it != "application/x-www-form-urlencoded")
+    {
         return Err(invalid);
     }
     let form: HashMap<String, String> = form(body);
     let of = |name: &str| form.get(name).map(String::as_str).ok_or(invalid);
     let name = of("RoleSessionName")?;
     let named = (2..=64).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_=,.@-".contains(&byte));
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_=,.@-".contains(&byte));
     let seconds: u32 = of("DurationSeconds")?.parse().map_err(|_| invalid)?;
     let policy = of("Policy")?;
     if of("Action")? != "AssumeRoleWithWebIdentity"
@@ -138,8 +147,14 @@ fn assumed(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<String, Re
     let tags = tags(&claims).ok_or((StatusCode::BAD_REQUEST, "InvalidIdentityToken"))?;
 
     let mut request = Request::new("sts:AssumeRoleWithWebIdentity", "")
-        .with(&format!("{ISSUER}:aud"), &[claims["aud"].as_str().unwrap_or_default()])
-        .with(&format!("{ISSUER}:sub"), &[claims["sub"].as_str().unwrap_or_default()]);
+        .with(
+            &format!("{ISSUER}:aud"),
+            &[claims["aud"].as_str().unwrap_or_default()],
+        )
+        .with(
+            &format!("{ISSUER}:sub"),
+            &[claims["sub"].as_str().unwrap_or_default()],
+        );
     for (key, value) in &tags {
         request = request.with(&format!("aws:RequestTag/{key}"), &[value]);
     }
@@ -193,7 +208,10 @@ fn proved(cloud: &Cloud, token: &str) -> Result<Value, Refused> {
     }
     let signature = Signature::from_slice(&bytes(signature)?).map_err(|_| invalid)?;
     let message = &token[..token.rfind('.').ok_or(invalid)?];
-    cloud.key.verify(message.as_bytes(), &signature).map_err(|_| invalid)?;
+    cloud
+        .key
+        .verify(message.as_bytes(), &signature)
+        .map_err(|_| invalid)?;
     let claims = json(claims)?;
     if claims["iss"] != format!("https://{ISSUER}") || claims["aud"] != "sts.amazonaws.com" {
         return Err(invalid);
@@ -218,7 +236,10 @@ fn tags(claims: &Value) -> Option<BTreeMap<String, String>> {
         tags.insert(key.clone(), value.as_str()?.to_owned());
     }
     let transitive = said["transitive_tag_keys"].as_array()?;
-    transitive.iter().all(|key| key.as_str().is_some_and(|key| tags.contains_key(key))).then_some(tags)
+    transitive
+        .iter()
+        .all(|key| key.as_str().is_some_and(|key| tags.contains_key(key)))
+        .then_some(tags)
 }
 
 async fn read(State(cloud): State<Cloud>, headers: HeaderMap, body: Bytes) -> Response {
@@ -231,7 +252,8 @@ async fn read(State(cloud): State<Cloud>, headers: HeaderMap, body: Bytes) -> Re
         Err(kind) => {
             // It says more than it should, so that a test sees where that ends up.
             let words = format!("headers were {headers:?}");
-            let answer = json!({"__type": format!("com.amazonaws.secretsmanager#{kind}"), "Message": words});
+            let answer =
+                json!({"__type": format!("com.amazonaws.secretsmanager#{kind}"), "Message": words});
             (StatusCode::BAD_REQUEST, Json(answer)).into_response()
         }
     }
@@ -239,7 +261,12 @@ async fn read(State(cloud): State<Cloud>, headers: HeaderMap, body: Bytes) -> Re
 
 fn found(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Value, &'static str> {
     let session = signed(cloud, headers, body)?;
-    let header = |name: &str| headers.get(name).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let header = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|it| it.to_str().ok())
+            .unwrap_or_default()
+    };
     if header("content-type") != "application/x-amz-json-1.1" {
         return Err("SerializationException");
     }
@@ -247,11 +274,15 @@ fn found(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Value, &'sta
         return Err("UnknownOperationException");
     };
     let asked: Value = serde_json::from_slice(body).map_err(|_| "SerializationException")?;
-    let name = asked["SecretId"].as_str().ok_or("InvalidParameterException")?;
+    let name = asked["SecretId"]
+        .as_str()
+        .ok_or("InvalidParameterException")?;
     let kept = cloud.secrets.lock().unwrap().get(name).cloned();
     let arn = format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-Ab3dE6");
-    let mut request = Request::new(&format!("secretsmanager:{action}"), &arn)
-        .with("aws:PrincipalArn", &[&format!("arn:aws:iam::{ACCOUNT}:role/{READER}")]);
+    let mut request = Request::new(&format!("secretsmanager:{action}"), &arn).with(
+        "aws:PrincipalArn",
+        &[&format!("arn:aws:iam::{ACCOUNT}:role/{READER}")],
+    );
     for (key, value) in &session.tags {
         request = request.with(&format!("aws:PrincipalTag/{key}"), &[value]);
     }
@@ -262,52 +293,85 @@ fn found(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Value, &'sta
         request = request.with("secretsmanager:ResourceTag/tenant", &[tag]);
     }
     let role = deployed("tenant-reader-permissions.json", "", "");
-    let owner = kept.as_ref().and_then(|kept| kept.tag.clone()).unwrap_or_default();
+    let owner = kept
+        .as_ref()
+        .and_then(|kept| kept.tag.clone())
+        .unwrap_or_default();
     let resource = deployed("tenant-secret-resource.json", "", &owner);
     // Whether it exists is nobody's business who may not read it.
     if !may(&role, Some(&session.policy), &resource, &request) {
         return Err("AccessDeniedException");
     }
     let kept = kept.ok_or("ResourceNotFoundException")?;
-    Ok(json!({"ARN": arn, "Name": name, "SecretString": kept.text, "VersionStages": ["AWSCURRENT"]}))
+    Ok(
+        json!({"ARN": arn, "Name": name, "SecretString": kept.text, "VersionStages": ["AWSCURRENT"]}),
+    )
 }
 
 /// The session whose signature a request carries, worked out anew from what arrived.
 fn signed(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Session, &'static str> {
     let header = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
     let authorization = header("authorization").ok_or("MissingAuthenticationTokenException")?;
-    let rest = authorization.strip_prefix("AWS4-HMAC-SHA256 ").ok_or("IncompleteSignatureException")?;
-    let parts: HashMap<&str, &str> = rest.split(", ").filter_map(|part| part.split_once('=')).collect();
-    let (id, scope) = parts["Credential"].split_once('/').ok_or("IncompleteSignatureException")?;
+    let rest = authorization
+        .strip_prefix("AWS4-HMAC-SHA256 ")
+        .ok_or("IncompleteSignatureException")?;
+    let parts: HashMap<&str, &str> = rest
+        .split(", ")
+        .filter_map(|part| part.split_once('='))
+        .collect();
+    let (id, scope) = parts["Credential"]
+        .split_once('/')
+        .ok_or("IncompleteSignatureException")?;
     let sessions = cloud.sessions.lock().unwrap();
-    let session = sessions.get(id).ok_or("UnrecognizedClientException")?.clone();
+    let session = sessions
+        .get(id)
+        .ok_or("UnrecognizedClientException")?
+        .clone();
     if header("x-amz-security-token") != Some(session.token.as_str()) {
         return Err("UnrecognizedClientException");
     }
     let date = header("x-amz-date").ok_or("IncompleteSignatureException")?;
-    let now = chrono::DateTime::from_timestamp(NOW, 0).unwrap().format("%Y%m%d");
-    if scope != format!("{now}/{REGION}/secretsmanager/aws4_request") || !date.starts_with(&now.to_string()) {
+    let now = chrono::DateTime::from_timestamp(NOW, 0)
+        .unwrap()
+        .format("%Y%m%d");
+    if scope != format!("{now}/{REGION}/secretsmanager/aws4_request")
+        || !date.starts_with(&now.to_string())
+    {
         return Err("InvalidSignatureException");
     }
     let names = parts["SignedHeaders"];
-    for demanded in ["content-type", "host", "x-amz-date", "x-amz-security-token", "x-amz-target"] {
+    for demanded in [
+        "content-type",
+        "host",
+        "x-amz-date",
+        "x-amz-security-token",
+        "x-amz-target",
+    ] {
         if !names.split(';').any(|name| name == demanded) {
             return Err("InvalidSignatureException");
         }
     }
     let mut canonical = String::from("POST\n/\n\n");
     for name in names.split(';') {
-        canonical += &format!("{name}:{}\n", header(name).ok_or("InvalidSignatureException")?);
+        canonical += &format!(
+            "{name}:{}\n",
+            header(name).ok_or("InvalidSignatureException")?
+        );
     }
     canonical += &format!("\n{names}\n{:x}", Sha256::digest(body));
-    let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{:x}", Sha256::digest(&canonical));
+    let text = format!(
+        "AWS4-HMAC-SHA256\n{date}\n{scope}\n{:x}",
+        Sha256::digest(&canonical)
+    );
     let mut key = format!("AWS4{}", session.secret).into_bytes();
     for part in scope.split('/').chain([text.as_str()]) {
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
         mac.update(part.as_bytes());
         key = mac.finalize().into_bytes().to_vec();
     }
-    (parts["Signature"] == hex::encode(key)).then_some(session).ok_or("InvalidSignatureException")
+    (parts["Signature"] == hex::encode(key))
+        .then_some(session)
+        .ok_or("InvalidSignatureException")
 }
 
 fn form(body: &[u8]) -> HashMap<String, String> {

@@ -45,10 +45,19 @@ pub(crate) enum Says {
 
 /// Whether a role's session may: some policy of the role allows, the session policy allows where there is one, and
 /// nothing denies.
-pub(crate) fn may(role: &Value, session: Option<&Value>, resource: &Value, request: &Request) -> bool {
+pub(crate) fn may(
+    role: &Value,
+    session: Option<&Value>,
+    resource: &Value,
+    request: &Request,
+) -> bool {
     let all = [Some(role), session, Some(resource)];
     let said = |policy: &Value| says(policy, request);
-    if all.iter().flatten().any(|policy| said(policy) == Says::Deny) {
+    if all
+        .iter()
+        .flatten()
+        .any(|policy| said(policy) == Says::Deny)
+    {
         return false;
     }
     said(role) == Says::Allow && session.is_none_or(|session| said(session) == Says::Allow)
@@ -56,7 +65,10 @@ pub(crate) fn may(role: &Value, session: Option<&Value>, resource: &Value, reque
 
 /// What a policy says of a request.
 pub(crate) fn says(policy: &Value, request: &Request) -> Says {
-    assert_eq!(policy["Version"], "2012-10-17", "variables need this version");
+    assert_eq!(
+        policy["Version"], "2012-10-17",
+        "variables need this version"
+    );
     let mut said = Says::Nothing;
     for statement in policy["Statement"].as_array().unwrap() {
         if !applies(statement, request) {
@@ -73,14 +85,23 @@ pub(crate) fn says(policy: &Value, request: &Request) -> Says {
 
 fn applies(statement: &Value, request: &Request) -> bool {
     for key in statement.as_object().unwrap().keys() {
-        let known = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
+        let known = [
+            "Sid",
+            "Effect",
+            "Principal",
+            "Action",
+            "Resource",
+            "Condition",
+        ];
         assert!(known.contains(&key.as_str()), "{key} is not understood");
     }
-    let action = texts(&statement["Action"]).iter().any(|action| like(&literal(action), &request.action));
+    let action = texts(&statement["Action"])
+        .iter()
+        .any(|action| like(&literal(action), &request.action));
     let resource = statement.get("Resource").is_none_or(|resource| {
-        texts(resource)
-            .iter()
-            .any(|resource| filled(resource, request).is_some_and(|it| like(&it, &request.resource)))
+        texts(resource).iter().any(|resource| {
+            filled(resource, request).is_some_and(|it| like(&it, &request.resource))
+        })
     });
     action && resource && conditions_hold(&statement["Condition"], request)
 }
@@ -194,8 +215,16 @@ fn what_is_absent_is_judged_as_iam_judges_it() {
         ("ForAllValues:StringEquals", true, true),
         ("ForAnyValue:StringEquals", true, false),
     ] {
-        assert_eq!(holds(operator, given("here"), &wanted, &request), here, "{operator}");
-        assert_eq!(holds(operator, given("absent"), &wanted, &request), absent, "{operator}");
+        assert_eq!(
+            holds(operator, given("here"), &wanted, &request),
+            here,
+            "{operator}"
+        );
+        assert_eq!(
+            holds(operator, given("absent"), &wanted, &request),
+            absent,
+            "{operator}"
+        );
     }
 }
 

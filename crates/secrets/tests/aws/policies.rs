@@ -34,7 +34,9 @@ pub(crate) fn deployed(name: &str, secret: &str, tenant: &str) -> Value {
 }
 
 pub(crate) fn arn(tenant: &str, credential: &str) -> String {
-    format!("arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:nightshift/prod/t/{tenant}/{credential}-Ab3dE6")
+    format!(
+        "arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:nightshift/prod/t/{tenant}/{credential}-Ab3dE6"
+    )
 }
 
 fn policies(tenant: &str) -> (Value, Value, Value) {
@@ -51,7 +53,10 @@ fn good() -> Request {
     Request::new("secretsmanager:GetSecretValue", &arn(A, "loki"))
         .with("aws:PrincipalTag/tenant", &[A])
         .with("aws:PrincipalTag/credential", &["loki"])
-        .with("aws:PrincipalArn", &[&format!("arn:aws:iam::{ACCOUNT}:role/{READER}")])
+        .with(
+            "aws:PrincipalArn",
+            &[&format!("arn:aws:iam::{ACCOUNT}:role/{READER}")],
+        )
         .with("secretsmanager:ResourceTag/tenant", &[A])
         .with("secretsmanager:VersionStage", &["AWSCURRENT"])
 }
@@ -69,15 +74,45 @@ fn a_tenants_own_secret_is_read_and_nothing_that_differs_in_one_thing() {
         ("another tenant's name", named(arn(B, "loki"))),
         ("another credential", named(arn(A, "pagerduty"))),
         ("a longer name", named(arn(A, "loki-archive"))),
-        ("another installation", named(arn(A, "loki").replace("/prod/", "/dev/"))),
-        ("another account", named(arn(A, "loki").replace(ACCOUNT, "210987654321"))),
-        ("another tenant's tag on the secret", good().with("secretsmanager:ResourceTag/tenant", &[B])),
-        ("no tag on the secret", good().without("secretsmanager:ResourceTag/tenant")),
-        ("another tenant's session", good().with("aws:PrincipalTag/tenant", &[B])),
-        ("a session without a tenant", good().without("aws:PrincipalTag/tenant")),
-        ("a session without a credential", good().without("aws:PrincipalTag/credential")),
-        ("an old version", good().with("secretsmanager:VersionStage", &["AWSPREVIOUS"])),
-        ("another role", good().with("aws:PrincipalArn", &["arn:aws:iam::123456789012:role/admin"])),
+        (
+            "another installation",
+            named(arn(A, "loki").replace("/prod/", "/dev/")),
+        ),
+        (
+            "another account",
+            named(arn(A, "loki").replace(ACCOUNT, "210987654321")),
+        ),
+        (
+            "another tenant's tag on the secret",
+            good().with("secretsmanager:ResourceTag/tenant", &[B]),
+        ),
+        (
+            "no tag on the secret",
+            good().without("secretsmanager:ResourceTag/tenant"),
+        ),
+        (
+            "another tenant's session",
+            good().with("aws:PrincipalTag/tenant", &[B]),
+        ),
+        (
+            "a session without a tenant",
+            good().without("aws:PrincipalTag/tenant"),
+        ),
+        (
+            "a session without a credential",
+            good().without("aws:PrincipalTag/credential"),
+        ),
+        (
+            "an old version",
+            good().with("secretsmanager:VersionStage", &["AWSPREVIOUS"]),
+        ),
+        (
+            "another role",
+            good().with(
+                "aws:PrincipalArn",
+                &["arn:aws:iam::123456789012:role/admin"],
+            ),
+        ),
     ] {
         assert!(!decide(&request), "{what}");
     }
@@ -125,8 +160,18 @@ fn the_name_the_tag_and_the_session_each_hold_alone() {
     // The secret's own policy, against a role that may do anything.
     let anything = serde_json::json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "*", "Resource": "*"}]});
-    assert!(!may(&anything, None, &resource, &good().with("aws:PrincipalTag/tenant", &[B])));
-    assert!(!may(&anything, None, &resource, &good().without("aws:PrincipalTag/tenant")));
+    assert!(!may(
+        &anything,
+        None,
+        &resource,
+        &good().with("aws:PrincipalTag/tenant", &[B])
+    ));
+    assert!(!may(
+        &anything,
+        None,
+        &resource,
+        &good().without("aws:PrincipalTag/tenant")
+    ));
     let retag = Request {
         action: "secretsmanager:TagResource".to_owned(),
         ..good().with("aws:TagKeys", &["tenant"])
@@ -151,7 +196,8 @@ fn without_one_of_its_conditions_the_role_would_read_what_it_must_not() {
         ..good()
     };
     let mut loose = role.clone();
-    loose["Statement"][0]["Resource"] = "arn:aws:secretsmanager:*:*:secret:nightshift/prod/t/*".into();
+    loose["Statement"][0]["Resource"] =
+        "arn:aws:secretsmanager:*:*:secret:nightshift/prod/t/*".into();
     assert!(!may(&role, None, &open, &renamed) && may(&loose, None, &open, &renamed));
 }
 
@@ -168,14 +214,30 @@ fn the_role_is_assumed_with_our_word_for_one_tenant_and_not_otherwise() {
         .with("aws:TagKeys", &["tenant", "run", "credential"]);
     assert_eq!(says(&trust, &good), Says::Allow);
     for (what, request) in [
-        ("another audience", good.clone().with(&key("aud"), &["nightshift:telemetry"])),
+        (
+            "another audience",
+            good.clone().with(&key("aud"), &["nightshift:telemetry"]),
+        ),
         ("no audience", good.clone().without(&key("aud"))),
-        ("a run token's subject", good.clone().with(&key("sub"), &["run:inv_1"])),
+        (
+            "a run token's subject",
+            good.clone().with(&key("sub"), &["run:inv_1"]),
+        ),
         ("no tenant", good.clone().without("aws:RequestTag/tenant")),
-        ("a tenant that is none", good.clone().with("aws:RequestTag/tenant", &["*"])),
+        (
+            "a tenant that is none",
+            good.clone().with("aws:RequestTag/tenant", &["*"]),
+        ),
         ("no run", good.clone().without("aws:RequestTag/run")),
-        ("no credential", good.clone().without("aws:RequestTag/credential")),
-        ("a tag too many", good.clone().with("aws:TagKeys", &["tenant", "run", "credential", "admin"])),
+        (
+            "no credential",
+            good.clone().without("aws:RequestTag/credential"),
+        ),
+        (
+            "a tag too many",
+            good.clone()
+                .with("aws:TagKeys", &["tenant", "run", "credential", "admin"]),
+        ),
         (
             "another way in",
             Request {
@@ -206,15 +268,24 @@ fn nothing_is_allowed_by_a_star() {
             }
             for part in ["Action", "Principal"] {
                 let shown = statement[part].to_string();
-                assert!(!shown.contains('*') && !shown.contains('?'), "{name} {sid}: {shown}");
+                assert!(
+                    !shown.contains('*') && !shown.contains('?'),
+                    "{name} {sid}: {shown}"
+                );
             }
             // The key's own identity is known to the role; the session only narrows.
             let resource = statement["Resource"].as_str().unwrap_or_default();
             let key_of_the_session = name == "tenant-secret-session.json" && sid == "ItsKey";
-            assert!(!resource.contains('*') || key_of_the_session, "{name} {sid}: {resource}");
+            assert!(
+                !resource.contains('*') || key_of_the_session,
+                "{name} {sid}: {resource}"
+            );
             let open = resource.trim_end_matches("-??????");
             assert!(!open.contains('?'), "{name} {sid}: {resource}");
-            assert!(statement.get("Condition").is_some() || sid == "ThisSecret", "{name} {sid}");
+            assert!(
+                statement.get("Condition").is_some() || sid == "ThisSecret",
+                "{name} {sid}"
+            );
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A server reads a tenant's credential, and everybody else does not: control `tenant-session`.
 
-use std::{io, sync::{Arc, Mutex}};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use chrono::{DateTime, Utc};
 use nightshift_domain::{InvestigationId, TenantId};
@@ -56,7 +59,12 @@ async fn world() -> World {
         .no_proxy()
         .build()
         .unwrap();
-    let secrets = AwsSecrets::new(place.clone(), http, Arc::new(issuer.clone()), Arc::new(Still));
+    let secrets = AwsSecrets::new(
+        place.clone(),
+        http,
+        Arc::new(issuer.clone()),
+        Arc::new(Still),
+    );
     World {
         cloud,
         issuer,
@@ -95,12 +103,17 @@ fn refused(outcome: &Result<String, SecretError>, code: &str) -> bool {
 async fn each_tenants_run_reads_that_tenants_credential_in_two_calls() {
     let world = world().await;
     assert_eq!(world.read(A, "loki").await.unwrap(), OURS);
-    assert_eq!(world.calls(), ["AssumeRoleWithWebIdentity", "GetSecretValue"]);
+    assert_eq!(
+        world.calls(),
+        ["AssumeRoleWithWebIdentity", "GetSecretValue"]
+    );
     assert_eq!(world.read(B, "loki").await.unwrap(), THEIRS);
     assert_eq!(world.read(A, "pagerduty").await.unwrap(), "our-other");
     assert_eq!(world.read(A, "datadog").await, {
         // IAM does not tell those who may not read whether something is there; an absent secret has no tag.
-        Err(SecretError::Refused(nightshift_secrets::Code::of("AccessDeniedException")))
+        Err(SecretError::Refused(nightshift_secrets::Code::of(
+            "AccessDeniedException",
+        )))
     });
 }
 
@@ -108,7 +121,9 @@ async fn each_tenants_run_reads_that_tenants_credential_in_two_calls() {
 async fn a_process_that_names_another_tenant_than_its_token_does_gets_nothing() {
     let world = world().await;
     // The token is A's whatever is asked for: what a process that was taken over has.
-    world.issuer.wrong(|claims| claims[TAGS]["principal_tags"]["tenant"] = json!([A]));
+    world
+        .issuer
+        .wrong(|claims| claims[TAGS]["principal_tags"]["tenant"] = json!([A]));
     let outcome = world.read(B, "loki").await;
     assert!(refused(&outcome, "AccessDeniedException"), "{outcome:?}");
 }
@@ -119,7 +134,10 @@ async fn a_secret_whose_tag_is_not_its_names_tenant_is_nobodys() {
     for tag in [Some(B), None] {
         world.cloud.keep(A, "loki", OURS, tag);
         let outcome = world.read(A, "loki").await;
-        assert!(refused(&outcome, "AccessDeniedException"), "{tag:?}: {outcome:?}");
+        assert!(
+            refused(&outcome, "AccessDeniedException"),
+            "{tag:?}: {outcome:?}"
+        );
     }
 }
 
@@ -128,7 +146,9 @@ async fn a_token_that_is_wrong_in_one_thing_opens_no_session() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 9] = [
         ("audience", |it| it["aud"] = json!("nightshift:telemetry")),
-        ("two audiences", |it| it["aud"] = json!(["sts.amazonaws.com", "x"])),
+        ("two audiences", |it| {
+            it["aud"] = json!(["sts.amazonaws.com", "x"])
+        }),
         ("issuer", |it| it["iss"] = json!("https://evil.example")),
         ("expired", |it| it["exp"] = json!(NOW)),
         ("not yet", |it| it["iat"] = json!(NOW + 60)),
@@ -136,14 +156,21 @@ async fn a_token_that_is_wrong_in_one_thing_opens_no_session() {
         ("no tags", |it| {
             it.as_object_mut().unwrap().remove(TAGS);
         }),
-        ("two tenants", |it| it[TAGS]["principal_tags"]["tenant"] = json!([A, B])),
-        ("a tag too many", |it| it[TAGS]["principal_tags"]["admin"] = json!(["yes"])),
+        ("two tenants", |it| {
+            it[TAGS]["principal_tags"]["tenant"] = json!([A, B])
+        }),
+        ("a tag too many", |it| {
+            it[TAGS]["principal_tags"]["admin"] = json!(["yes"])
+        }),
     ];
     for (what, change) in cases {
         let world = world().await;
         world.issuer.wrong(change);
         let outcome = world.read(A, "loki").await;
-        assert!(matches!(outcome, Err(SecretError::Refused(_))), "{what}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(SecretError::Refused(_))),
+            "{what}: {outcome:?}"
+        );
         assert_eq!(world.calls(), ["AssumeRoleWithWebIdentity"], "{what}");
     }
 }
@@ -163,22 +190,47 @@ async fn what_aws_says_decides_what_we_say() {
     let world = world().await;
     for (status, kind, wanted) in [
         (400, "ResourceNotFoundException", "Unknown"),
-        (400, "ThrottlingException", "Unavailable(ThrottlingException)"),
-        (500, "InternalServiceError", "Unavailable(InternalServiceError)"),
+        (
+            400,
+            "ThrottlingException",
+            "Unavailable(ThrottlingException)",
+        ),
+        (
+            500,
+            "InternalServiceError",
+            "Unavailable(InternalServiceError)",
+        ),
         (400, "DecryptionFailure", "Refused(DecryptionFailure)"),
         (400, "evil <b>word</b>", "Refused(unreadable)"),
         (302, "", "Refused(unreadable)"),
     ] {
-        world.cloud.instead.lock().unwrap().push((status, json!({"__type": kind})));
+        world
+            .cloud
+            .instead
+            .lock()
+            .unwrap()
+            .push((status, json!({"__type": kind})));
         let outcome = world.read(A, "loki").await;
-        assert_eq!(format!("{:?}", outcome.unwrap_err()), wanted, "{status} {kind}");
+        assert_eq!(
+            format!("{:?}", outcome.unwrap_err()),
+            wanted,
+            "{status} {kind}"
+        );
     }
-    world.cloud.instead.lock().unwrap().push((200, json!({"SecretBinary": "czNjcmV0"})));
+    world
+        .cloud
+        .instead
+        .lock()
+        .unwrap()
+        .push((200, json!({"SecretBinary": "czNjcmV0"})));
     assert_eq!(world.read(A, "loki").await, Err(SecretError::Unknown));
     let long = json!({"SecretString": "x".repeat(300_000)});
     world.cloud.instead.lock().unwrap().push((200, long));
     let outcome = world.read(A, "loki").await;
-    assert_eq!(format!("{:?}", outcome.unwrap_err()), "Unavailable(TooLong)");
+    assert_eq!(
+        format!("{:?}", outcome.unwrap_err()),
+        "Unavailable(TooLong)"
+    );
 }
 
 #[tokio::test]
@@ -221,7 +273,11 @@ async fn no_credential_token_or_key_is_logged_or_told_whatever_the_level_and_the
     let world = world().await;
     let mut told = String::new();
     for tenant in [A, B] {
-        let credential = world.secrets.read(reader(tenant), &name("loki")).await.unwrap();
+        let credential = world
+            .secrets
+            .read(reader(tenant), &name("loki"))
+            .await
+            .unwrap();
         told += &format!("{credential:?} {:?}", world.secrets);
     }
     // Both stand-ins repeat in their refusals what they were sent.
@@ -229,7 +285,11 @@ async fn no_credential_token_or_key_is_logged_or_told_whatever_the_level_and_the
     let outcome = world.read(A, "loki").await;
     world.issuer.wrong(|claims| claims["aud"] = json!("x"));
     let other = world.read(A, "loki").await;
-    told += &format!("{outcome:?} {other:?} {} {}", outcome.clone().unwrap_err(), other.clone().unwrap_err());
+    told += &format!(
+        "{outcome:?} {other:?} {} {}",
+        outcome.clone().unwrap_err(),
+        other.clone().unwrap_err()
+    );
     tracing::info!("the log was open");
     drop(guard);
 
@@ -251,7 +311,9 @@ fn the_session_policy_is_the_one_in_infra() {
         environment: "prod".to_owned(),
         role: String::new(),
         sts: "https://sts.eu-west-1.amazonaws.com/".parse().unwrap(),
-        secrets_manager: "https://secretsmanager.eu-west-1.amazonaws.com/".parse().unwrap(),
+        secrets_manager: "https://secretsmanager.eu-west-1.amazonaws.com/"
+            .parse()
+            .unwrap(),
     };
     let secret = format!("nightshift/prod/t/{A}/loki");
     let ours: Value = serde_json::from_str(&session_policy(&place, &secret)).unwrap();

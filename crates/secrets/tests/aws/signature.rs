@@ -15,7 +15,14 @@ fn a_post_with_a_session_token_is_signed_as_aws_publishes_it() {
         session: session.into(),
     };
     let now = "2015-08-30T12:36:00Z".parse().unwrap();
-    let signed = sign(&keys, ("us-east-1", "service"), "example.amazonaws.com", &[], b"", now);
+    let signed = sign(
+        &keys,
+        ("us-east-1", "service"),
+        "example.amazonaws.com",
+        &[],
+        b"",
+        now,
+    );
     assert_eq!(signed.date, "20150830T123600Z");
     assert_eq!(
         signed.authorization,

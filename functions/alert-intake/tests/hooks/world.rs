@@ -14,7 +14,7 @@ use nightshift_alert_intake::{IntakeState, router};
 use nightshift_domain::{EndpointId, PoolId};
 use nightshift_engine::Clock;
 use nightshift_lambda::{FileSecrets, SealedFile};
-use nightshift_store::{Endpoint, Pool, Store};
+use nightshift_store::{Endpoint, Pool, Role, Store};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use sqlx::PgPool;
@@ -73,13 +73,18 @@ impl Intake {
         }
         tx.commit().await.unwrap();
 
+        // Prepared as the database's owner; intake is what it is in production.
+        let acting = Role::Intake
+            .acting(&pg.connect_options(), 10)
+            .await
+            .unwrap();
         let secrets = TempDir::new().unwrap();
         let path = secrets.path().join("secrets.sealed");
         let kept = [("hook/new", SECRET), ("hook/old", OLD_SECRET)];
         let kept = kept.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
         SealedFile::at(&path).seal(&kept.into()).unwrap();
         let state = IntakeState {
-            store,
+            store: Store::new(acting),
             clock: Arc::new(Fixed(now())),
             secrets: Arc::new(FileSecrets::new(path)),
         };

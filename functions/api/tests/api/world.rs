@@ -18,7 +18,7 @@ use nightshift_engine::{
     Clock,
     intake::{self, Arrival},
 };
-use nightshift_store::{CHANNEL_EVENTS, Endpoint, Pool, Store};
+use nightshift_store::{CHANNEL_EVENTS, Endpoint, Pool, Role, Store};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tower::ServiceExt;
@@ -94,7 +94,10 @@ impl World {
         }
         tx.commit().await.unwrap();
         let tokens = Tokens::new(&[TOKEN.into()]).unwrap();
-        let router = router(ApiState::new(store.clone(), Arc::new(clock), tokens));
+        // The tests prepare as the database's owner; the API is what it is in production.
+        let acting = Role::Api.acting(&pg.connect_options(), 4).await.unwrap();
+        let acting = Store::new(acting).beside(&store);
+        let router = router(ApiState::new(acting, Arc::new(clock), tokens));
         Self {
             router,
             store,

@@ -21,7 +21,7 @@ use nightshift_engine::{
 };
 use nightshift_protocol::attestation::STATEMENT_AUDIENCE;
 use nightshift_session::{Briefing, HeldSigner, SessionState, StatementVerifier, router};
-use nightshift_store::{Endpoint, Pool, Store};
+use nightshift_store::{Endpoint, Pool, Role, Store};
 use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -102,9 +102,14 @@ impl World {
         tx.put_endpoint(&endpoint, clock.now()).await.unwrap();
         tx.commit().await.unwrap();
 
+        // The tests prepare as the database's owner; session is what it is in production.
+        let acting = Role::Session
+            .acting(&pg.connect_options(), 4)
+            .await
+            .unwrap();
         let keys = tempfile::TempDir::new().unwrap();
         let state = SessionState {
-            store: store.clone(),
+            store: Store::new(acting),
             clock: Arc::new(clock),
             verifier: Arc::new(StatementVerifier::new(&issuer.url).unwrap()),
             signer: Arc::new(HeldSigner::open(&keys.path().join("key.pem"), None).unwrap()),

@@ -15,16 +15,19 @@ use nightshift_engine::{
 use nightshift_lambda::{Environment, FileSecrets, HttpCourier, courier::Reach};
 use nightshift_machines::{Client, Guest, PolicyPort, Protocol};
 use nightshift_session::{Briefing, SessionConfig, SigningKey};
-use nightshift_store::Store;
+use nightshift_store::{Role, Store};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time};
 
 use super::{
     plan::{TOKEN_ISSUER, public_host},
+    plane::Parts,
     ports::Ports,
     secrets::StackSecrets,
 };
-use crate::checkout::Checkout;
 
+/// Connections to the database of alert intake, and of session and the API each.
+const INTAKE_CONNECTIONS: u32 = 16;
+const CONNECTIONS: u32 = 8;
 /// How often overdue rows are looked for. Nothing waits for it but what went wrong.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// What the guests of this machine cannot have, in `sandbox-image/README.md`'s names: no control groups reach
@@ -42,6 +45,7 @@ const END_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Control {
     /// What the use cases run on.
     pub(super) platform: Platform,
+    intake: Store,
     servers: Vec<JoinHandle<()>>,
     engine: Vec<JoinHandle<()>>,
     stop_intake: watch::Sender<bool>,
@@ -94,23 +98,36 @@ pub(super) fn machine_env() -> BTreeMap<String, String> {
 impl Control {
     /// Serves session, which sandboxes and servers ask, and the API. Nothing is taken in yet.
     pub(super) async fn open(
-        checkout: &Checkout,
+        Parts {
+            checkout,
+            ports,
+            secrets,
+            database,
+            ..
+        }: Parts<'_>,
         platform: Platform,
-        ports: &Ports,
-        secrets: &StackSecrets,
     ) -> Result<Self> {
+        // One process, and still each part logs in as what it is.
+        let as_role = async |role, connections| -> Result<Store> {
+            let store = database.store(role, connections).await?;
+            Ok(store.beside(&platform.store))
+        };
+        let intake = as_role(Role::Intake, INTAKE_CONNECTIONS).await?;
+        let admitting = as_role(Role::Session, CONNECTIONS).await?;
+        let answering = as_role(Role::Api, CONNECTIONS).await?;
         let (stop_intake, _) = watch::channel(false);
         let (stop_engine, _) = watch::channel(false);
         let (stop_servers, _) = watch::channel(false);
         let mut control = Self {
             platform,
+            intake,
             servers: Vec::new(),
             engine: Vec::new(),
             stop_intake,
             stop_engine,
             stop_servers,
         };
-        let (store, clock) = (&control.platform.store, &control.platform.clock);
+        let clock = Arc::clone(&control.platform.clock);
         let session = SessionConfig {
             statement_issuer: format!("{}/oidc", ports.url("machines")),
             token_issuer: TOKEN_ISSUER.to_owned(),
@@ -122,14 +139,10 @@ impl Control {
         };
         let kept = FileSecrets::new(secrets.path());
         let session = session
-            .open(store.clone(), Arc::clone(clock), &kept)
+            .open(admitting, Arc::clone(&clock), &kept)
             .await?;
         let token = secrets.of("api/token")?.to_owned();
-        let api = ApiState::new(
-            store.clone(),
-            Arc::clone(clock),
-            Tokens::new(&[token.into()])?,
-        );
+        let api = ApiState::new(answering, clock, Tokens::new(&[token.into()])?);
         control
             .serve(
                 ports.address("session"),
@@ -154,7 +167,7 @@ impl Control {
             self.stop_engine.subscribe(),
         )));
         let intake = nightshift_alert_intake::router(IntakeState {
-            store: self.platform.store.clone(),
+            store: self.intake.clone(),
             clock: Arc::clone(&self.platform.clock),
             secrets: Arc::new(FileSecrets::new(secrets.path())),
         });

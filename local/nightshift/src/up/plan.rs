@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use nightshift_lambda::Environment;
+use nightshift_store::Role;
 
-use super::{ports::Ports, process::Program, secrets::StackSecrets};
+use super::{database::Database, ports::Ports, process::Program, secrets::StackSecrets};
 use crate::checkout::Checkout;
 
 /// The exact `iss` of run tokens.
@@ -63,7 +64,7 @@ pub(super) struct Plans<'a> {
     pub(super) ports: &'a Ports,
     pub(super) secrets: &'a StackSecrets,
     pub(super) choices: &'a Choices,
-    pub(super) database: &'a str,
+    pub(super) database: &'a Database,
     pub(super) images: PathBuf,
     /// How long a reported sandbox is kept for follow-ups, in seconds.
     pub(super) rest_seconds: u32,
@@ -124,7 +125,10 @@ impl Plans<'_> {
             credential("llm")?,
         ];
         environment.extend([
-            ("DATABASE_URL", self.database.to_owned()),
+            (
+                "DATABASE_URL",
+                self.database.url(Role::Casebook)?.to_owned(),
+            ),
             (
                 "NIGHTSHIFT_INTERNAL_LISTEN",
                 self.ports.address("internal").to_string(),

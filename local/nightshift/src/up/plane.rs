@@ -5,6 +5,7 @@ use nightshift_engine::Platform;
 
 use super::{
     control::Control,
+    database::Database,
     lambda::{Functions, Lambda},
     plan::Choices,
     ports::Ports,
@@ -19,7 +20,7 @@ pub(super) struct Parts<'a> {
     pub(super) ports: &'a Ports,
     pub(super) secrets: &'a StackSecrets,
     pub(super) choices: &'a Choices,
-    pub(super) database: &'a str,
+    pub(super) database: &'a Database,
 }
 
 /// A control plane.
@@ -39,14 +40,8 @@ impl Plane {
         platform: Platform,
         functions: Option<&Functions>,
     ) -> Result<Self> {
-        let Parts {
-            checkout,
-            ports,
-            secrets,
-            ..
-        } = parts;
         Ok(match functions {
-            None => Self::InProcess(Control::open(checkout, platform, ports, secrets).await?),
+            None => Self::InProcess(Control::open(parts, platform).await?),
             Some(how) => Self::Lambda(Lambda::open(parts, platform, how).await?),
         })
     }

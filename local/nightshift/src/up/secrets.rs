@@ -10,7 +10,7 @@ use rand::Rng;
 use crate::checkout::Checkout;
 
 /// Every secret by its reference; alert intake resolves webhook secrets from the same file.
-const REFERENCES: [&str; 9] = [
+const REFERENCES: [&str; 14] = [
     "address/pagerduty",
     "address/generic",
     "webhook/pagerduty",
@@ -20,6 +20,11 @@ const REFERENCES: [&str; 9] = [
     "service/telemetry",
     "service/codebase",
     "service/llm",
+    "database/intake",
+    "database/engine",
+    "database/session",
+    "database/casebook",
+    "database/api",
 ];
 
 /// The stack's own secrets.

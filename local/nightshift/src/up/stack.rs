@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result};
 use nightshift_postgres::Cluster;
-use nightshift_store::Store;
+use nightshift_store::Role;
 
 use super::{
     children::Children,
-    control, ending, image,
+    control,
+    database::Database,
+    ending, image,
     lambda::Functions,
     lock::Lock,
     plan::{Choices, Plans},
@@ -22,8 +24,8 @@ use crate::{
     stack_file::{EndpointAddress, McpServers, StackFile},
 };
 
-/// Connections of the control plane to the database.
-const CONNECTIONS: u32 = 24;
+/// Connections of the engine to the database.
+const CONNECTIONS: u32 = 16;
 
 /// How large a stack is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,21 +58,16 @@ impl Stack {
         let database = postgres(checkout, |cluster| Ok(cluster.start()?.url)).await?;
         let secrets = StackSecrets::open(checkout)?;
         let ports = Ports::choose(checkout)?;
-        let store = Store::connect(&database, CONNECTIONS)
-            .await
-            .context("the private PostgreSQL does not answer; its log is in .local/pg")?;
-        store
-            .migrate()
-            .await
-            .context("the schema could not be brought up to date")?;
+        let (database, deploy) = Database::deploy(database, &secrets).await?;
         // The lock says that no other relay runs; a killed one holds steps that nobody carries out.
-        let released = store.release_leases().await?;
+        let released = deploy.release_leases().await?;
         if released > 0 {
             tracing::info!(released, "Took up the steps of a stack that was killed");
         }
-        let platform = control::platform(store.clone(), &ports, &secrets)?;
+        let store = database.store(Role::Engine, CONNECTIONS).await?;
+        let platform = control::platform(store, &ports, &secrets)?;
         let now = platform.clock.now();
-        seed::seed(&store, &secrets, &image.reference, &size, now).await?;
+        seed::seed(&deploy, &secrets, &image.reference, &size, now).await?;
         let choices = Choices::from_env();
         let given = Parts {
             checkout,
@@ -91,7 +88,7 @@ impl Stack {
         };
         let children = Children::start(children.programs()?, &api::http()?).await?;
         plane.begin(&ports, &secrets).await?;
-        let file = stack_file(&ports, &secrets, database)?;
+        let file = stack_file(&ports, &secrets, database.owner().to_owned())?;
         file.write(&StackFile::path(checkout)?)?;
         Ok(Self {
             checkout: checkout.clone(),

@@ -13,7 +13,7 @@ const NEIGHBOURHOOD: TimeDelta = TimeDelta::minutes(15);
 impl Cases {
     /// The alert that opened the run's investigation.
     pub async fn alert(&self, run: RunKey) -> Result<Alert, CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(run.whose()).await?;
         let investigation = self.held(&mut tx, run).await?;
         drop(tx);
         let found = self.store.alert(run.tenant, investigation.alert).await?;
@@ -22,7 +22,7 @@ impl Cases {
 
     /// The alerts of the same tenant around it, nearest first.
     pub async fn related_alerts(&self, run: RunKey) -> Result<Vec<Alert>, CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(run.whose()).await?;
         let investigation = self.held(&mut tx, run).await?;
         drop(tx);
         Ok(self

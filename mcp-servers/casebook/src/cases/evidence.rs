@@ -3,7 +3,7 @@
 use nightshift_domain::{Evidence, EvidenceId, Investigation, InvestigationId};
 use nightshift_mcp_kit::{EvidenceLog, LogRefusal, Pending, clean};
 use nightshift_protocol::run::{RecordCall, RecordEvidence, RecordModelUse};
-use nightshift_store::{CallRow, ModelUseRow, NewEvidence, Tx};
+use nightshift_store::{CallRow, ModelUseRow, NewEvidence, Tx, Whose};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ impl Cases {
         investigation: InvestigationId,
         new: RecordEvidence,
     ) -> Result<EvidenceId, CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(Whose::RunOf(investigation)).await?;
         let live = working(&mut tx, investigation, new.epoch).await?;
         let now = self.clock.now();
         let content = clean::value(new.content);
@@ -57,7 +57,7 @@ impl Cases {
         investigation: InvestigationId,
         call: RecordCall,
     ) -> Result<(), CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(Whose::RunOf(investigation)).await?;
         // A run that has just reported is over for every server, but the call that ended it
         // belongs into the audit.
         let found = tx.investigation(investigation).await?;
@@ -90,7 +90,7 @@ impl Cases {
         investigation: InvestigationId,
         used: &RecordModelUse,
     ) -> Result<(), CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(Whose::RunOf(investigation)).await?;
         working(&mut tx, investigation, used.epoch).await?;
         let row = ModelUseRow {
             at: used.at,

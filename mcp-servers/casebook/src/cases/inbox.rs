@@ -51,7 +51,7 @@ impl Cases {
         }
         let reported = self.store.report_of(run.tenant, run.investigation).await?;
 
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(run.whose()).await?;
         let investigation = self.held(&mut tx, run).await?;
         let now = self.clock.now();
         if !tx

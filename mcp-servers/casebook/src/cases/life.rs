@@ -25,7 +25,7 @@ impl Cases {
     }
 
     async fn try_heartbeat(&self, run: RunKey) -> Result<Heartbeat, CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(run.whose()).await?;
         let investigation = self.held(&mut tx, run).await?;
         let now = self.clock.now();
         tx.apply(investigation.heartbeat(run.epoch, now)?, now)

@@ -6,6 +6,7 @@ use nightshift_domain::{
 };
 use nightshift_mcp_kit::{Pending, Runs, RunsUnavailable};
 use nightshift_protocol::run::RunStatus;
+use nightshift_store::Whose;
 
 use super::Cases;
 use crate::CaseError;
@@ -26,7 +27,7 @@ impl Cases {
         epoch: Epoch,
         resting_too: bool,
     ) -> Result<Option<RunStatus>, CaseError> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(Whose::RunOf(id)).await?;
         let found = tx.investigation(id).await?;
         drop(tx);
         let Some(investigation) = found else {

@@ -53,7 +53,7 @@ impl Cases {
         let related: BTreeSet<AlertId> = related.into_iter().map(|alert| alert.id).collect();
         let report = settle(draft, &evidence, &related);
 
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.store.begin_for(run.whose()).await?;
         let investigation = self.held(&mut tx, run).await?;
         let now = self.clock.now();
         let group = run.tenant.to_string();

@@ -15,7 +15,7 @@ use nightshift_domain::{
 };
 use nightshift_mcp_kit::{Clock, EvidenceLog, Runs, testing::TestServer};
 use nightshift_protocol::run::{RecordEvidence, RunStatus};
-use nightshift_store::{Delivery, Disposition, Endpoint, Pool, Store};
+use nightshift_store::{Delivery, Disposition, Endpoint, Pool, Role, Store};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -56,9 +56,14 @@ pub(crate) struct Run {
 
 impl World {
     pub(crate) async fn new(pg: PgPool) -> Self {
+        // The tests prepare and look as the database's owner; the casebook is what it is in production.
         let store = Store::new(pg.clone());
+        let acting = Role::Casebook
+            .acting(&pg.connect_options(), 4)
+            .await
+            .unwrap();
         let clock = StillClock(Arc::new(AtomicI64::new(1_790_000_000)));
-        let cases = Cases::new(store.clone(), Arc::new(clock.clone()), REST_FOR);
+        let cases = Cases::new(Store::new(acting), Arc::new(clock.clone()), REST_FOR);
         let mut tx = store.begin().await.unwrap();
         let pool = Pool {
             id: PoolId::generate(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nightshift_queues::runtime::Function;
+use nightshift_store::Role;
 use serde_json::json;
 
 use super::{ACCOUNT, Functions, steps::PREFIX};
@@ -74,7 +75,8 @@ pub(super) fn all(parts: Parts<'_>, how: &Functions, sqs: &str) -> Result<Vec<Fu
 }
 
 fn function(parts: Parts<'_>, how: &Functions, sqs: &str, limits: &Limits) -> Result<Function> {
-    let mut environment = common(parts, sqs);
+    let database = parts.database.url(role(limits.name))?;
+    let mut environment = common(parts, database, sqs);
     match limits.needs {
         Needs::Nothing => {}
         Needs::Statements => environment.extend(statements(parts)?),
@@ -97,9 +99,19 @@ fn function(parts: Parts<'_>, how: &Functions, sqs: &str, limits: &Limits) -> Re
     })
 }
 
-fn common(parts: Parts<'_>, sqs: &str) -> Vec<(&'static str, String)> {
+/// What a function is to the database.
+fn role(function: &str) -> Role {
+    match function {
+        "alert-intake" => Role::Intake,
+        "session" => Role::Session,
+        "api" => Role::Api,
+        _ => Role::Engine,
+    }
+}
+
+fn common(parts: Parts<'_>, database: &str, sqs: &str) -> Vec<(&'static str, String)> {
     let mut environment = vec![
-        ("DATABASE_URL", parts.database.to_owned()),
+        ("DATABASE_URL", database.to_owned()),
         (
             "NIGHTSHIFT_SECRETS",
             parts.secrets.path().display().to_string(),
