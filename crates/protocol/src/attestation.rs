@@ -58,6 +58,9 @@ pub struct IssuedToken {
     pub audience: Audience,
     /// The JWT.
     pub token: String,
+    /// When it was issued, by the clock of whoever will verify it and what it is used with. A machine
+    /// that was asleep may have another one.
+    pub issued_at: DateTime<Utc>,
     /// When it ends; at most ten minutes after it was issued.
     pub expires_at: DateTime<Utc>,
 }
@@ -66,6 +69,7 @@ impl std::fmt::Debug for IssuedToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IssuedToken")
             .field("audience", &self.audience)
+            .field("issued_at", &self.issued_at)
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }

@@ -1,9 +1,11 @@
-//! What crosses a process: steps, attestation, run tokens, the brief, the casebook's internal API,
-//! the tools and the model's messages. Types only; whoever sends and whoever receives share them.
+//! What crosses a process: steps, attestation, run tokens and the proofs that go with them, the brief,
+//! the casebook's internal API, the tools and the model's messages. Types only; whoever sends and
+//! whoever receives share them.
 
 pub mod attestation;
 pub mod brief;
 pub mod messages;
+pub mod proof;
 pub mod run;
 pub mod run_token;
 pub mod step;

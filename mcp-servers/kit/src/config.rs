@@ -128,6 +128,9 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// `NIGHTSHIFT_PUBLIC_HOST`: the host name that sandboxes use.
     pub public_host: String,
+    /// `NIGHTSHIFT_PUBLIC_ORIGIN`: scheme, host and port that sandboxes use, where those are not
+    /// `http://` and the public host. Proofs must name it.
+    pub public_origin: Url,
     /// `NIGHTSHIFT_TOKEN_ISSUER`: the exact issuer of run tokens.
     pub token_issuer: String,
     /// `NIGHTSHIFT_JWKS_URL`: where the issuer's keys are.
@@ -143,6 +146,7 @@ impl ServerConfig {
     pub fn read(environment: &mut Environment) -> Option<Self> {
         let listen = environment.require("NIGHTSHIFT_LISTEN");
         let public_host = environment.text("NIGHTSHIFT_PUBLIC_HOST");
+        let public_origin = origin(environment, public_host.as_deref());
         let token_issuer = environment.text("NIGHTSHIFT_TOKEN_ISSUER");
         let jwks_url = environment.require("NIGHTSHIFT_JWKS_URL");
         let exit_with_parent = environment.optional_text("NIGHTSHIFT_EXIT_WITH_PARENT");
@@ -150,12 +154,31 @@ impl ServerConfig {
         Some(Self {
             listen: listen?,
             public_host: public_host?,
+            public_origin: public_origin?,
             token_issuer: token_issuer?,
             jwks_url: jwks_url?,
             exit_with_parent: exit_with_parent.as_deref() == Some("1"),
             logging: logging?,
         })
     }
+}
+
+/// The origin that was told, or the plain one of the host.
+fn origin(environment: &mut Environment, host: Option<&str>) -> Option<Url> {
+    let (name, text) = match environment.optional_text("NIGHTSHIFT_PUBLIC_ORIGIN") {
+        Some(text) => ("NIGHTSHIFT_PUBLIC_ORIGIN", text),
+        None => ("NIGHTSHIFT_PUBLIC_HOST", format!("http://{}", host?)),
+    };
+    let is_origin = |url: &Url| {
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        matches!(url.scheme(), "http" | "https") && url.has_host() && bare && anonymous
+    };
+    let origin = Url::parse(&text).ok().filter(is_origin);
+    if origin.is_none() {
+        environment.complain(name, "is not a scheme, a host and perhaps a port");
+    }
+    origin
 }
 
 /// How a server without a database reaches the casebook.
@@ -212,6 +235,10 @@ mod tests {
     fn a_complete_environment_is_read_and_its_secret_is_not_shown() {
         let config = read(complete()).unwrap();
         assert_eq!(config.0.listen.port(), 4001);
+        assert_eq!(
+            config.0.public_origin.as_str(),
+            "http://telemetry.nightshift.internal/"
+        );
         assert!(!config.0.exit_with_parent);
         assert!(!format!("{config:?}").contains("swordfish"));
     }
@@ -244,6 +271,32 @@ mod tests {
                 "NIGHTSHIFT_SERVICE_CREDENTIAL"
             ]
         );
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_a_host_and_a_port_and_nothing_more() {
+        let origin = |text: &str| {
+            let mut variables = complete();
+            variables.push(("NIGHTSHIFT_PUBLIC_ORIGIN".to_owned(), text.to_owned()));
+            read(variables).map(|config| config.0.public_origin.to_string())
+        };
+        assert_eq!(
+            origin("https://t.example:8443").unwrap(),
+            "https://t.example:8443/"
+        );
+        for wrong in [
+            "t.example",
+            "ftp://t.example",
+            "https://t.example/mcp",
+            "https://t.example/?a",
+            "https://me@t.example",
+        ] {
+            let InvalidEnvironment(complaints) = origin(wrong).unwrap_err();
+            assert!(
+                complaints[0].starts_with("NIGHTSHIFT_PUBLIC_ORIGIN "),
+                "{wrong}: {complaints:?}"
+            );
+        }
     }
 
     #[test]

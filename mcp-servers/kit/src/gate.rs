@@ -1,4 +1,5 @@
-//! The layer in front of every server: a verified token of a live run, or nothing.
+//! The layer in front of every server: a verified token of a live run, presented by whoever holds the
+//! key that it is bound to, or nothing.
 
 use std::sync::Arc;
 
@@ -9,53 +10,90 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{
-    HeaderMap, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
+use nightshift_protocol::proof::{PROOF_ALGORITHM, PROOF_HEADER, TOKEN_SCHEME};
 
-use crate::{Grant, Runs, TokenVerifier, token::TokenRefusal};
+use crate::{
+    Grant, Runs, TokenVerifier,
+    metadata::{self, METADATA_PATH},
+    proof::{Asked, ProofRefusal, ProofVerifier},
+    token::TokenRefusal,
+};
 
 /// The body of every 401. It is one constant, so that a caller cannot learn from it which of the
 /// checks stopped them.
 pub(crate) const UNAUTHORIZED: &str = r#"{"error":"unauthorized"}"#;
 const UNAVAILABLE: &str = r#"{"error":"unavailable"}"#;
+const TOO_MANY: &str = r#"{"error":"too many requests"}"#;
 
 /// Lets live runs in.
 pub struct Gate {
     verifier: TokenVerifier,
+    proofs: ProofVerifier,
     runs: Arc<dyn Runs>,
+    challenges: Challenges,
 }
 
 /// Why a request does not get in. For our log only.
 #[derive(Debug, thiserror::Error)]
 enum Stop {
-    #[error("it carries no single bearer token in its header")]
+    #[error("it carries no single token in its header")]
     NoToken,
+    #[error("its token is presented without a proof, as a bearer token")]
+    Bearer,
     #[error("it carries a token in its query")]
     TokenInQuery,
     #[error("its token is refused: {0}")]
     Token(TokenRefusal),
+    #[error("its proof is refused: {0}")]
+    Proof(ProofRefusal),
     #[error("its run is not live")]
     NotLive,
     #[error("its token and its run disagree")]
     Disagreement,
+    #[error("its key has made too many proofs")]
+    TooMany,
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// What a refused caller is told of how to do better: which of its two parts is wrong (RFC 9449 §7.1), and
+/// where this server describes itself (RFC 9728 §5.1). The same words for every way to be wrong.
+#[derive(Debug)]
+struct Challenges {
+    nothing: HeaderValue,
+    token: HeaderValue,
+    proof: HeaderValue,
 }
 
 impl Gate {
     /// Lets in whom `verifier` accepts, as long as `runs` says that the run is live.
     #[must_use]
     pub fn new(verifier: TokenVerifier, runs: Arc<dyn Runs>) -> Self {
-        Self { verifier, runs }
+        let origin = &verifier.rules().origin;
+        Self {
+            proofs: ProofVerifier::new(origin.clone(), verifier.clock()),
+            challenges: Challenges::pointing_to(&metadata::address(origin)),
+            verifier,
+            runs,
+        }
     }
 
-    async fn grant(&self, uri: &Uri, headers: &HeaderMap) -> Result<Grant, Stop> {
+    async fn grant(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Grant, Stop> {
         if has_token(uri.query()) {
             return Err(Stop::TokenInQuery);
         }
-        let token = bearer(headers).ok_or(Stop::NoToken)?;
+        let token = presented(headers)?;
         let claims = self.verifier.verify(token).await?;
+        // Before anybody else is asked: a stolen token is not worth a question.
+        let asked = Asked {
+            method,
+            uri,
+            headers,
+        };
+        self.proofs.verify(asked, token, &claims.cnf.jkt)?;
         let run = self
             .runs
             .status(claims.investigation, claims.epoch)
@@ -73,7 +111,38 @@ impl Gate {
         if !same {
             return Err(Stop::Disagreement);
         }
-        Ok(Grant::new(&claims, self.verifier.audience(), run))
+        Ok(Grant::new(&claims, self.verifier.rules().audience, run))
+    }
+}
+
+impl Challenges {
+    fn pointing_to(metadata: &str) -> Self {
+        let common = format!(r#"algs="{PROOF_ALGORITHM}", resource_metadata="{metadata}""#);
+        let challenge = |error: &str| {
+            HeaderValue::try_from(format!("{TOKEN_SCHEME} {error}{common}"))
+                // The origin is a URL and so has no character that a header cannot carry.
+                .unwrap_or(HeaderValue::from_static(TOKEN_SCHEME))
+        };
+        Self {
+            nothing: challenge(""),
+            token: challenge(r#"error="invalid_token", "#),
+            proof: challenge(r#"error="invalid_dpop_proof", "#),
+        }
+    }
+
+    fn after(&self, stop: &Stop) -> HeaderValue {
+        match stop {
+            Stop::NoToken => &self.nothing,
+            Stop::Proof(_) => &self.proof,
+            Stop::Bearer
+            | Stop::TokenInQuery
+            | Stop::Token(_)
+            | Stop::NotLive
+            | Stop::Disagreement
+            | Stop::TooMany
+            | Stop::Unavailable(_) => &self.token,
+        }
+        .clone()
     }
 }
 
@@ -99,17 +168,41 @@ impl From<TokenRefusal> for Stop {
     }
 }
 
-/// Puts the gate in front of every route that the router has so far. A handler behind it finds a
-/// [`Grant`] in the request's extensions.
+impl From<ProofRefusal> for Stop {
+    fn from(refusal: ProofRefusal) -> Self {
+        match refusal {
+            ProofRefusal::TooMany => Self::TooMany,
+            ProofRefusal::Full => Self::Unavailable(refusal.to_string()),
+            ProofRefusal::NotOne
+            | ProofRefusal::TooLong
+            | ProofRefusal::Malformed
+            | ProofRefusal::Header(_)
+            | ProofRefusal::OtherKey
+            | ProofRefusal::Claim(_)
+            | ProofRefusal::Signature
+            | ProofRefusal::Replayed => Self::Proof(refusal),
+        }
+    }
+}
+
+/// Puts the gate in front of every route that the router has so far, and beside it the metadata that says
+/// what the gate wants. A handler behind it finds a [`Grant`] in the request's extensions.
 pub fn protect(router: Router, gate: Arc<Gate>) -> Router {
-    router.layer(from_fn_with_state(gate, admit))
+    let told = metadata::answer(gate.verifier.rules());
+    router
+        .layer(from_fn_with_state(gate, admit))
+        .route(METADATA_PATH, told)
 }
 
 async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    match gate.grant(request.uri(), request.headers()).await {
+    let granted = gate
+        .grant(request.method(), request.uri(), request.headers())
+        .await;
+    match granted {
         Ok(grant) => {
             // Nothing behind the gate needs the token, so nothing behind it can leak the token.
             request.headers_mut().remove(AUTHORIZATION);
+            request.headers_mut().remove(PROOF_HEADER);
             request.extensions_mut().insert(grant);
             next.run(request).await
         }
@@ -118,12 +211,17 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
             let headers = [(CONTENT_TYPE, "application/json"), (RETRY_AFTER, "1")];
             (StatusCode::SERVICE_UNAVAILABLE, headers, UNAVAILABLE).into_response()
         }
+        Err(Stop::TooMany) => {
+            tracing::warn!("A key has made more proofs than are remembered");
+            let headers = [(CONTENT_TYPE, "application/json"), (RETRY_AFTER, "10")];
+            (StatusCode::TOO_MANY_REQUESTS, headers, TOO_MANY).into_response()
+        }
         Err(reason) => {
             tracing::warn!(%reason, "Refused a request");
             let headers = [
-                (CONTENT_TYPE, "application/json"),
-                (WWW_AUTHENTICATE, "Bearer"),
-                (CACHE_CONTROL, "no-store"),
+                (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+                (WWW_AUTHENTICATE, gate.challenges.after(&reason)),
+                (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             ];
             (StatusCode::UNAUTHORIZED, headers, UNAUTHORIZED).into_response()
         }
@@ -131,19 +229,27 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
 }
 
 /// The token of the one `Authorization` header. Two headers are refused: whoever stands before us
-/// may have read the other one.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// may have read the other one. So is the scheme of bearer tokens: ours are none (RFC 9449 §7.2).
+fn presented(headers: &HeaderMap) -> Result<&str, Stop> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return None;
+        return Err(Stop::NoToken);
     };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    let well_formed = scheme.eq_ignore_ascii_case("bearer")
-        && !token.is_empty()
+    let (scheme, token) = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .ok_or(Stop::NoToken)?;
+    let well_formed = !token.is_empty()
         && token
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    well_formed.then_some(token)
+    match scheme {
+        _ if !well_formed => Err(Stop::NoToken),
+        _ if scheme.eq_ignore_ascii_case(TOKEN_SCHEME) => Ok(token),
+        _ if scheme.eq_ignore_ascii_case("bearer") => Err(Stop::Bearer),
+        _ => Err(Stop::NoToken),
+    }
 }
 
 /// A query ends up in logs, so a token in it is leaked already; refusing says so early.

@@ -1,4 +1,8 @@
 //! The keys that may have signed a run token: a closed set, fetched from the session endpoint.
+//!
+//! The set is fetched again long before it is too old to be used, beside the requests that need it, so
+//! that the session endpoint may be away for minutes. A new key is published before it signs; should one
+//! be met before that was noticed, it is looked for at once, but not at the pace of whoever makes names up.
 
 use std::{
     collections::HashMap,
@@ -14,12 +18,16 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::Pending;
 
-/// How long fetched keys are used.
+/// How long fetched keys are used. A key that left the set is accepted no longer than this.
 const KEYS_TTL: Duration = Duration::from_mins(5);
+/// How old they may be before they are fetched again.
+const FETCH_AFTER: Duration = Duration::from_mins(1);
 /// How often an unknown key may make us fetch early.
 const EARLY_FETCH_EVERY: Duration = Duration::from_secs(10);
-/// How often a failed fetch is repeated.
+/// How often a failed fetch is repeated while there is no key at all.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
+/// How often a failed fetch is repeated while there are keys.
+const REFRESH_RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the keys come from.
 pub trait KeySource: Send + Sync {
@@ -63,8 +71,13 @@ impl KeySource for JwksUrl {
 
 /// The closed set of keys, kept for five minutes.
 pub struct Keyring {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     source: Box<dyn KeySource>,
     keys: RwLock<Option<Fetched>>,
+    /// The last try to fetch.
     fetching: Mutex<Option<Instant>>,
 }
 
@@ -79,24 +92,56 @@ impl Keyring {
     #[must_use]
     pub fn new(source: impl KeySource + 'static) -> Self {
         Self {
-            source: Box::new(source),
-            keys: RwLock::default(),
-            fetching: Mutex::default(),
+            inner: Arc::new(Inner {
+                source: Box::new(source),
+                keys: RwLock::default(),
+                fetching: Mutex::default(),
+            }),
         }
     }
 
     /// The key of this name; `None` where there is none, even after a fresh look.
     pub async fn key(&self, name: &str) -> Result<Option<DecodingKey>, KeysUnavailable> {
-        if let Some(key) = self
-            .fresh()
-            .and_then(|fetched| fetched.keys.get(name).cloned())
+        if let Some(fetched) = self.inner.usable()
+            && let Some(key) = fetched.keys.get(name)
         {
-            return Ok(Some(key));
+            if fetched.at.elapsed() >= FETCH_AFTER {
+                let inner = Arc::clone(&self.inner);
+                tokio::spawn(async move { inner.refresh().await });
+            }
+            return Ok(Some(key.clone()));
         }
+        self.inner.look_for(name).await
+    }
+}
+
+impl Inner {
+    /// The keys that were fetched, unless that is too long ago.
+    fn usable(&self) -> Option<Fetched> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.clone()
+            .filter(|fetched| fetched.at.elapsed() < KEYS_TTL)
+    }
+
+    /// Fetches again, unless somebody does or just did. Nobody waits for it.
+    async fn refresh(&self) {
+        let Ok(mut last_try) = self.fetching.try_lock() else {
+            return;
+        };
+        let is_due = self
+            .usable()
+            .is_none_or(|fetched| fetched.at.elapsed() >= FETCH_AFTER)
+            && last_try.is_none_or(|at| at.elapsed() >= REFRESH_RETRY_EVERY);
+        if is_due && let Err(error) = self.fetch(&mut last_try).await {
+            tracing::warn!(%error, "Could not fetch the signing keys again yet");
+        }
+    }
+
+    async fn look_for(&self, name: &str) -> Result<Option<DecodingKey>, KeysUnavailable> {
         // One fetch at a time; whoever waited looks again first.
         let mut last_try = self.fetching.lock().await;
-        let fresh = self.fresh();
-        if let Some(fetched) = &fresh {
+        let usable = self.usable();
+        if let Some(fetched) = &usable {
             if let Some(key) = fetched.keys.get(name) {
                 return Ok(Some(key.clone()));
             }
@@ -106,18 +151,11 @@ impl Keyring {
         } else if last_try.is_some_and(|at| at.elapsed() < RETRY_EVERY) {
             return Err(KeysUnavailable("the last try just failed".to_owned()));
         }
-        *last_try = Some(Instant::now());
-        let at = Instant::now();
-        match self.source.fetch().await {
-            Ok(set) => {
-                let keys = Arc::new(usable(&set));
-                let key = keys.get(name).cloned();
-                *self.keys.write().unwrap_or_else(PoisonError::into_inner) =
-                    Some(Fetched { keys, at });
-                Ok(key)
-            }
+        tracing::warn!("Looking for a signing key that is not in the set");
+        match self.fetch(&mut last_try).await {
+            Ok(keys) => Ok(keys.get(name).cloned()),
             // The keys we have are still good; this one is simply not among them.
-            Err(error) if fresh.is_some() => {
+            Err(error) if usable.is_some() => {
                 tracing::warn!(%error, "Looking for an unknown signing key failed");
                 Ok(None)
             }
@@ -125,10 +163,19 @@ impl Keyring {
         }
     }
 
-    fn fresh(&self) -> Option<Fetched> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        keys.clone()
-            .filter(|fetched| fetched.at.elapsed() < KEYS_TTL)
+    async fn fetch(
+        &self,
+        last_try: &mut Option<Instant>,
+    ) -> Result<Arc<HashMap<String, DecodingKey>>, KeysUnavailable> {
+        let at = Instant::now();
+        *last_try = Some(at);
+        let keys = Arc::new(usable(&self.source.fetch().await?));
+        let fetched = Fetched {
+            keys: Arc::clone(&keys),
+            at,
+        };
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
+        Ok(keys)
     }
 }
 

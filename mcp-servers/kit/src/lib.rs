@@ -1,5 +1,5 @@
-//! What every server that accepts run tokens shares: who is calling, whether the run is live, what
-//! a tool may answer, and where the answer is recorded before the agent sees it.
+//! What every server that accepts run tokens shares: who is calling, whether it holds the key of its
+//! token, whether the run is live, what a tool may answer, and where the answer is recorded before the agent sees it.
 
 pub mod casebook;
 pub mod clean;
@@ -19,6 +19,9 @@ mod keys;
 mod runs;
 mod scope;
 mod scoped;
+mod metadata;
+mod one_line;
+mod proof;
 mod token;
 
 pub use caller::{Caller, Grant, Refusal};
@@ -31,6 +34,7 @@ pub use gate::{Gate, protect};
 pub use keys::{JwksUrl, KeySource, Keyring, KeysUnavailable};
 pub use runs::{CachedRuns, Runs, RunsUnavailable};
 pub use scope::{
+pub use jsonwebtoken::jwk::JwkSet;
     CaseRead, CaseWrite, CodeRead, LogsRead, MetricsRead, ModelUse, Permission, TracesRead,
 };
 pub use scoped::{ScopedRouter, ScopesIncomplete, ToolServer, Tools};

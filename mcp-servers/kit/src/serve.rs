@@ -59,6 +59,7 @@ pub fn gate(
 /// The routes of an MCP server: `/mcp` behind the gate, `/healthz` beside it.
 pub fn routes<S: ToolServer>(public_host: &str, gate: Arc<Gate>, tools: Tools<S>) -> Router {
     let settings = StreamableHttpServerConfig::default()
+        origin: config.public_origin.clone(),
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_allowed_hosts([public_host, "localhost", "127.0.0.1", "::1"])

@@ -7,9 +7,11 @@
 )]
 
 mod fake_casebook;
+mod holder;
 mod issuer;
 mod server;
 
 pub use fake_casebook::FakeCasebook;
+pub use holder::{Holder, proof_claims};
 pub use issuer::{ISSUER, Issuer, encode, unsigned};
 pub use server::{Answer, TestServer};

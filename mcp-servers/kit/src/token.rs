@@ -8,6 +8,7 @@ use nightshift_protocol::{
     RunClaims,
     run_token::{MAX_LIFE_SECONDS, TOKEN_TYPE},
 };
+use reqwest::Url;
 
 use crate::{Clock, Keyring, KeysUnavailable};
 
@@ -16,13 +17,15 @@ const LEEWAY_SECONDS: i64 = 5;
 /// No run token is longer than this, in bytes.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// Whose tokens, and for whom.
+/// Whose tokens, for whom, and where they are presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRules {
     /// The exact issuer.
     pub issuer: String,
     /// The one server that we are.
     pub audience: Audience,
+    /// Scheme, host and port under which sandboxes ask us. A proof must name it.
+    pub origin: Url,
 }
 
 /// Verifies run tokens against the closed set of keys.
@@ -58,10 +61,12 @@ impl TokenVerifier {
         Self { rules, keys, clock }
     }
 
-    /// The one server that we are.
-    #[must_use]
-    pub const fn audience(&self) -> Audience {
-        self.rules.audience
+    pub(crate) const fn rules(&self) -> &TokenRules {
+        &self.rules
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
     }
 
     pub(crate) async fn verify(&self, token: &str) -> Result<RunClaims, TokenRefusal> {

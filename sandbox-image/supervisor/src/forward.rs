@@ -1,4 +1,5 @@
-//! Passes the harness's requests on to the servers, with the token that the harness does not have.
+//! Passes the harness's requests on to the servers, with the token that the harness does not have and a
+//! proof that it is ours.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -7,11 +8,12 @@ use http::{HeaderMap, HeaderName, Request, Response, StatusCode, Uri, header, re
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Body as _, Incoming};
 use nightshift_domain::scope::Audience;
-use nightshift_protocol::brief::Endpoints;
+use nightshift_protocol::{brief::Endpoints, proof::PROOF_HEADER};
 use tokio::sync::mpsc;
 
 use crate::{
     http_client::{Body, HttpClient},
+    key::Proven,
     logging::causes,
     renewal::Renewal,
     session::SessionError,
@@ -36,7 +38,17 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 /// Which host names the harness may reach, and whose token each gets.
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
-    hosts: HashMap<String, Audience>,
+    hosts: HashMap<String, Server>,
+}
+
+/// A server that the harness may reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Whose token it gets.
+    pub audience: Audience,
+    /// Scheme, host and port as the brief has them: that is what proofs name, whichever way requests
+    /// take from here.
+    pub origin: String,
 }
 
 impl Routes {
@@ -49,27 +61,24 @@ impl Routes {
             (&endpoints.casebook, Audience::Casebook),
             (&endpoints.llm, Audience::Llm),
         ];
-        let host = |url: &str| {
-            Some(
-                url.parse::<Uri>()
-                    .ok()?
-                    .authority()?
-                    .as_str()
-                    .to_lowercase(),
-            )
+        let server = |url: &str, audience| {
+            let url = url.parse::<Uri>().ok()?;
+            let host = url.authority()?.as_str().to_lowercase();
+            let origin = format!("{}://{host}", url.scheme_str()?);
+            Some((host, Server { audience, origin }))
         };
         Self {
             hosts: hosts
                 .into_iter()
-                .filter_map(|(url, audience)| Some((host(url)?, audience)))
+                .filter_map(|(url, audience)| server(url, audience))
                 .collect(),
         }
     }
 
-    /// Whose token a request to this host gets.
+    /// Which server this host is.
     #[must_use]
-    pub fn audience(&self, host: &str) -> Option<Audience> {
-        self.hosts.get(&host.to_lowercase()).copied()
+    pub fn server(&self, host: &str) -> Option<&Server> {
+        self.hosts.get(&host.to_lowercase())
     }
 }
 
@@ -98,12 +107,12 @@ impl Forwarder {
         }
     }
 
-    /// Passes one request on, with the token for `audience` in place of any credential it carries.
-    /// A refused token is renewed and the request repeated once, where its body is still at hand.
+    /// Passes one request on, with the token for `server` and a proof in place of any credential it
+    /// carries. A refused token is renewed and the request repeated once, where its body is still at hand.
     pub async fn forward(
         &self,
         host: &str,
-        audience: Audience,
+        server: &Server,
         request: Request<Incoming>,
     ) -> Response<AnswerBody> {
         let (parts, incoming) = request.into_parts();
@@ -113,12 +122,12 @@ impl Forwarder {
             .is_some_and(|size| size <= KEEP_BYTES)
         {
             match incoming.collect().await {
-                Ok(whole) => self.insist(&parts, host, audience, &whole.to_bytes()).await,
+                Ok(whole) => self.insist(&parts, host, server, &whole.to_bytes()).await,
                 Err(_) => Err(problem(StatusCode::BAD_REQUEST, "the body did not arrive")),
             }
         } else {
             let once = self
-                .attempt(&parts, host, audience, Either::Right(incoming))
+                .attempt(&parts, host, server, Either::Right(incoming))
                 .await;
             once.map(|(answer, _)| answer)
         };
@@ -129,15 +138,15 @@ impl Forwarder {
         &self,
         parts: &Parts,
         host: &str,
-        audience: Audience,
+        server: &Server,
         body: &Bytes,
     ) -> Result<Response<Incoming>, Response<AnswerBody>> {
         let whole = || Either::Left(Full::new(body.clone()));
-        let (answer, generation) = self.attempt(parts, host, audience, whole()).await?;
+        let (answer, generation) = self.attempt(parts, host, server, whole()).await?;
         if answer.status() != StatusCode::UNAUTHORIZED || !self.renewed(generation).await {
             return Ok(answer);
         }
-        let (answer, _) = self.attempt(parts, host, audience, whole()).await?;
+        let (answer, _) = self.attempt(parts, host, server, whole()).await?;
         Ok(answer)
     }
 
@@ -145,10 +154,10 @@ impl Forwarder {
         &self,
         parts: &Parts,
         host: &str,
-        audience: Audience,
+        server: &Server,
         body: Body,
     ) -> Result<(Response<Incoming>, Generation), Response<AnswerBody>> {
-        let Some((token, generation)) = self.renewal.tokens().authorization(audience) else {
+        let Some(presented) = self.renewal.tokens().present(server.audience) else {
             return Err(problem(
                 StatusCode::UNAUTHORIZED,
                 "there is no token for this server",
@@ -156,9 +165,21 @@ impl Forwarder {
         };
         let mut outgoing = rewrite(parts, host, body)
             .map_err(|_| problem(StatusCode::BAD_REQUEST, "the request has no proper path"))?;
-        outgoing.headers_mut().insert(header::AUTHORIZATION, token);
+        let proven = Proven {
+            method: outgoing.method(),
+            url: &format!("{}{}", server.origin, outgoing.uri().path()),
+            token_hash: &presented.hash,
+            at: presented.now,
+        };
+        let proof = self.renewal.key().prove(proven).map_err(|error| {
+            tracing::error!(host, error = causes(&error), "Could not prove a request");
+            problem(StatusCode::BAD_GATEWAY, "the request could not be proved")
+        })?;
+        let headers = outgoing.headers_mut();
+        headers.insert(header::AUTHORIZATION, presented.authorization);
+        headers.insert(PROOF_HEADER, proof);
         match self.upstream.send(outgoing).await {
-            Ok(answer) => Ok((answer, generation)),
+            Ok(answer) => Ok((answer, presented.generation)),
             Err(error) => {
                 tracing::warn!(host, error = causes(&error), "A server did not answer");
                 Err(problem(
@@ -199,6 +220,7 @@ fn rewrite(parts: &Parts, host: &str, body: Body) -> Result<Request<Body>, http:
         request.headers_mut().remove(credential);
     }
     request.headers_mut().remove("x-api-key");
+    request.headers_mut().remove(PROOF_HEADER);
     Ok(request)
 }
 
@@ -257,6 +279,7 @@ mod tests {
         let (parts, ()) = Request::post("http://evil.example/mcp?a=b")
             .header("Authorization", "Bearer mine")
             .header("x-api-key", "mine")
+            .header("DPoP", "mine")
             .header("Cookie", "mine")
             .header("Host", "evil.example")
             .header("Connection", "close, X-Private")
@@ -275,19 +298,23 @@ mod tests {
     fn only_the_hosts_of_the_brief_have_a_route() {
         let routes = Routes::of(&Endpoints {
             telemetry: "http://telemetry.example/mcp".to_owned(),
-            codebase: "http://codebase.example:8080/mcp".to_owned(),
+            codebase: "https://codebase.example:8080/mcp".to_owned(),
             casebook: "not a url".to_owned(),
             llm: "http://llm.example".to_owned(),
         });
+        let found = |host: &str| {
+            let server = routes.server(host)?;
+            Some((server.audience, server.origin.as_str()))
+        };
         assert_eq!(
-            routes.audience("Telemetry.example"),
-            Some(Audience::Telemetry)
+            found("Telemetry.example"),
+            Some((Audience::Telemetry, "http://telemetry.example"))
         );
         assert_eq!(
-            routes.audience("codebase.example:8080"),
-            Some(Audience::Codebase)
+            found("codebase.example:8080"),
+            Some((Audience::Codebase, "https://codebase.example:8080"))
         );
-        assert_eq!(routes.audience("codebase.example"), None);
-        assert_eq!(routes.audience("session.example"), None);
+        assert_eq!(found("codebase.example"), None);
+        assert_eq!(found("session.example"), None);
     }
 }

@@ -75,8 +75,8 @@ impl Proxy {
                 ),
             };
         }
-        if let Some(audience) = self.routes.audience(&host) {
-            return self.forwarder.forward(&host, audience, request).await;
+        if let Some(server) = self.routes.server(&host) {
+            return self.forwarder.forward(&host, server, request).await;
         }
         tracing::warn!(host, "Refused a host that the brief does not name");
         problem(StatusCode::FORBIDDEN, "the brief does not name this host")

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use nightshift_domain::Epoch;
 use nightshift_protocol::attestation::IssuedToken;
 use tokio::sync::Mutex;
 
 use crate::{
+    key::ProofKey,
     session::{Session, SessionError},
     tokens::{Generation, Tokens, renew_after},
 };
@@ -29,7 +29,7 @@ impl Renewal {
         tokens: Arc<Tokens>,
         issued: Vec<IssuedToken>,
     ) -> Self {
-        let due_in = Mutex::new(renew_after(&issued, now()));
+        let due_in = Mutex::new(renew_after(&issued));
         tokens.replace(issued);
         Self {
             session,
@@ -45,6 +45,12 @@ impl Renewal {
         &self.tokens
     }
 
+    /// The key that they are bound to.
+    #[must_use]
+    pub const fn key(&self) -> &ProofKey {
+        self.session.key()
+    }
+
     /// Renews, unless somebody already replaced the tokens of `refused`.
     pub async fn renew(&self, refused: Generation) -> Result<(), SessionError> {
         let mut due_in = self.due_in.lock().await;
@@ -52,7 +58,7 @@ impl Renewal {
             return Ok(());
         }
         let answer = self.session.refresh(self.epoch).await?;
-        *due_in = renew_after(&answer.tokens, now());
+        *due_in = renew_after(&answer.tokens);
         self.tokens.replace(answer.tokens);
         tracing::info!(epoch = %self.epoch, "Renewed the run tokens");
         Ok(())
@@ -75,9 +81,4 @@ impl Renewal {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the supervisor's only clock")]
-fn now() -> DateTime<Utc> {
-    Utc::now()
 }

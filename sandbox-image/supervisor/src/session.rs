@@ -88,6 +88,12 @@ impl Session {
         }
     }
 
+    /// The run's key pair.
+    #[must_use]
+    pub const fn key(&self) -> &ProofKey {
+        &self.key
+    }
+
     /// Asks for the brief and the first tokens.
     pub async fn attest(&self) -> Result<AttestAnswer, SessionError> {
         self.insist("/v1/attest", |statement| AttestRequest {

@@ -19,6 +19,7 @@ use p256::{
 };
 use serde_json::{Value, json};
 
+use super::Holder;
 use crate::{KeySource, KeysUnavailable, Pending};
 
 /// The issuer that the tests' tokens name.
@@ -52,7 +53,7 @@ impl Issuer {
         }
     }
 
-    /// The claims of a good token for this run.
+    /// The claims of a good token for this run, bound to the key of [`Holder::default`].
     #[must_use]
     pub fn claims(
         run: &RunStatus,
@@ -75,7 +76,7 @@ impl Issuer {
             nbf: now.timestamp(),
             exp: now.timestamp() + MAX_LIFE_SECONDS,
             cnf: Confirmation {
-                jkt: "thumbprint".to_owned(),
+                jkt: Holder::default().thumbprint(),
             },
         }
     }

@@ -6,11 +6,14 @@ use axum::{Router, body::Body};
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use nightshift_domain::{Epoch, InvestigationId, SandboxId, Scope, TenantId, scope::Audience};
-use nightshift_protocol::run::RunStatus;
+use nightshift_protocol::{
+    proof::{PROOF_HEADER, TOKEN_SCHEME},
+    run::RunStatus,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{FakeCasebook, ISSUER, Issuer};
+use super::{FakeCasebook, Holder, ISSUER, Issuer};
 use crate::{
     Clock, EvidenceLog, Gate, Keyring, Runs, SystemClock, TokenRules, TokenVerifier, ToolServer,
     Tools, serve,
@@ -18,6 +21,8 @@ use crate::{
 
 /// The host that sandboxes would use.
 const PUBLIC_HOST: &str = "server.nightshift.internal";
+/// The address that they would use.
+const PUBLIC_URL: &str = "http://server.nightshift.internal/mcp";
 
 /// A server under test, and a run that may call it.
 #[derive(Debug)]
@@ -107,6 +112,7 @@ impl TestServer {
             let rules = TokenRules {
                 issuer: ISSUER.to_owned(),
                 audience: S::AUDIENCE,
+                origin: PUBLIC_URL.parse().expect("it is a URL"),
             };
             let keys = Keyring::new(issuer.clone());
             let verifier = TokenVerifier::new(rules, keys, Arc::new(SystemClock));
@@ -123,6 +129,12 @@ impl TestServer {
             audience: S::AUDIENCE,
             scopes,
         }
+    }
+
+    /// The address that sandboxes use, which proofs must name.
+    #[must_use]
+    pub const fn url() -> &'static str {
+        PUBLIC_URL
     }
 
     /// A good token of the run with these scopes.
@@ -149,7 +161,8 @@ impl TestServer {
         send(&self.routes, request).await
     }
 
-    /// The request that [`TestServer::post`] sends, to be changed before it is sent.
+    /// The request that [`TestServer::post`] sends, with a proof for it where it has a token, to be
+    /// changed before it is sent.
     #[must_use]
     pub fn request(&self, token: Option<&str>, message: &Value) -> Request<Body> {
         request(token, message)
@@ -238,8 +251,11 @@ fn request(token: Option<&str>, message: &Value) -> Request<Body> {
         .body(Body::from(message.to_string()))
         .expect("the parts of the request are well-formed");
     if let Some(token) = token {
-        let value = HeaderValue::try_from(format!("Bearer {token}")).expect("a token is ASCII");
+        let value =
+            HeaderValue::try_from(format!("{TOKEN_SCHEME} {token}")).expect("a token is ASCII");
         request.headers_mut().insert(header::AUTHORIZATION, value);
+        let proof = Holder::default().prove("POST", PUBLIC_URL, token);
+        request.headers_mut().insert(PROOF_HEADER, proof);
     }
     request
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where a fixture breaks")]
 
+mod boundary;
+mod proofs;
 mod sample;
 mod serving;
 mod tokens;

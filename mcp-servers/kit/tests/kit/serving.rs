@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::http::header::AUTHORIZATION;
 use axum::{Extension, Json, Router, routing::get};
 use nightshift_domain::{Scope, scope::Audience};
 use nightshift_mcp_kit::{
     CachedRuns, Environment, Grant, ServerConfig, casebook, protect,
     serve::{self, End},
-    testing::{ISSUER, Issuer},
+    testing::{Holder, ISSUER, Issuer},
 };
 use serde_json::json;
 use tokio::{net::TcpListener, sync::watch};
@@ -60,7 +61,13 @@ async fn a_plain_server_finds_the_grant_behind_the_gate() {
     let base = served(serve::with_health(routes)).await;
     let client = casebook::http_client().unwrap();
     let ask = async |token: String| {
-        let request = client.get(format!("{base}/v1/messages")).bearer_auth(token);
+        // The name that sandboxes use, not the address behind it, is what a proof must name.
+        let proof =
+            Holder::default().prove("GET", "http://llm.nightshift.internal/v1/messages", &token);
+        let request = client
+            .get(format!("{base}/v1/messages?beta=true"))
+            .header(AUTHORIZATION, format!("DPoP {token}"))
+            .header("dpop", proof);
         let answer = request.send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
@@ -82,6 +89,38 @@ async fn a_plain_server_finds_the_grant_behind_the_gate() {
 }
 
 #[tokio::test]
+async fn a_server_says_who_issues_its_tokens_and_that_they_need_a_proof() {
+    let (_, runs) = sample::server();
+    let gate = serve::gate(&config("http://127.0.0.1:9/jwks"), Audience::Llm, runs).unwrap();
+    let routes = protect(Router::new().route("/", get(async || "in")), gate);
+    let base = served(serve::with_health(routes)).await;
+    let client = casebook::http_client().unwrap();
+
+    let refused = client.get(&base).send().await.unwrap();
+    assert_eq!(refused.status().as_u16(), 401);
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+    let (_, pointer) = challenge.split_once("resource_metadata=").unwrap();
+    let pointer = pointer.trim_matches('"');
+    let told = pointer.replacen("http://llm.nightshift.internal", &base, 1);
+    assert_ne!(told, pointer);
+    let answer = client.get(told).send().await.unwrap();
+    assert_eq!(answer.status().as_u16(), 200);
+    let metadata: serde_json::Value = answer.json().await.unwrap();
+    assert_eq!(
+        metadata,
+        json!({
+            "resource": "http://llm.nightshift.internal",
+            "resource_name": "Nightshift llm",
+            "authorization_servers": [ISSUER],
+            "scopes_supported": ["model:use"],
+            "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ["ES256"],
+            "dpop_bound_access_tokens_required": true,
+        })
+    );
+}
+
+#[tokio::test]
 async fn while_the_keys_cannot_be_fetched_the_answer_is_to_wait() {
     let session = Router::new();
     let jwks = format!("{}/jwks.json", served(session).await);
@@ -91,7 +130,10 @@ async fn while_the_keys_cannot_be_fetched_the_answer_is_to_wait() {
     let base = served(routes).await;
     let client = casebook::http_client().unwrap();
     let token = other_server.token(&[Scope::LogsRead]);
-    let answer = client.get(base).bearer_auth(token).send().await.unwrap();
+    let request = client
+        .get(base)
+        .header(AUTHORIZATION, format!("DPoP {token}"));
+    let answer = request.send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 503);
 }
 

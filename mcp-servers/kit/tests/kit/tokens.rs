@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -21,6 +21,11 @@ use serde_json::{Value, json};
 
 use crate::sample;
 
+/// What whoever presents a token that is not accepted is told.
+const INVALID_TOKEN: &str = concat!(
+    r#"DPoP error="invalid_token", algs="ES256", resource_metadata="#,
+    r#""http://server.nightshift.internal/.well-known/oauth-protected-resource""#
+);
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 
 fn list() -> Value {
@@ -55,8 +60,9 @@ async fn a_good_token_of_a_live_run_is_let_in() {
 #[tokio::test]
 async fn a_scheme_in_lower_case_is_let_in_too() {
     let (server, _) = sample::server();
-    let mut request = server.request(None, &list());
-    let value = format!("bearer {}", server.token(&[Scope::LogsRead]));
+    let token = server.token(&[Scope::LogsRead]);
+    let mut request = server.request(Some(&token), &list());
+    let value = format!("dpop {token}");
     request
         .headers_mut()
         .insert(AUTHORIZATION, value.parse().unwrap());
@@ -268,7 +274,7 @@ async fn every_forged_or_spoiled_token_gets_the_same_answer() {
             "{name}: {}",
             answer.text
         );
-        assert_eq!(answer.headers["www-authenticate"], "Bearer", "{name}");
+        assert_eq!(answer.headers["www-authenticate"], INVALID_TOKEN, "{name}");
         bodies.insert(answer.text);
     }
     assert_eq!(bodies.len(), 1, "{bodies:?}");
@@ -278,8 +284,14 @@ async fn every_forged_or_spoiled_token_gets_the_same_answer() {
 /// Every way to present a good token that is not the one right way.
 fn misplaced_tokens(server: &TestServer) -> Vec<(&'static str, Request<Body>)> {
     let token = server.token(&[Scope::LogsRead]);
+    // Each of them has a good proof: it is not that for which it is refused.
+    let proved = || {
+        let mut request = server.request(Some(&token), &list());
+        request.headers_mut().remove(AUTHORIZATION);
+        request
+    };
     let with = |values: &[&str]| {
-        let mut request = server.request(None, &list());
+        let mut request = proved();
         for value in values {
             let value = HeaderValue::try_from(*value).unwrap();
             request.headers_mut().append(AUTHORIZATION, value);
@@ -291,22 +303,23 @@ fn misplaced_tokens(server: &TestServer) -> Vec<(&'static str, Request<Body>)> {
         *request.uri_mut() = uri.parse().unwrap();
         request
     };
-    let bearer = format!("Bearer {token}");
-    let mut cookie = server.request(None, &list());
+    let good = format!("DPoP {token}");
+    let mut cookie = proved();
     cookie
         .headers_mut()
         .insert("cookie", format!("access_token={token}").parse().unwrap());
     vec![
         ("nothing", with(&[])),
-        ("two headers, both good", with(&[&bearer, &bearer])),
-        ("two headers, the other empty", with(&[&bearer, ""])),
+        ("two headers, both good", with(&[&good, &good])),
+        ("two headers, the other empty", with(&[&good, ""])),
         (
             "two tokens in one header",
-            with(&[&format!("{bearer}, {bearer}")]),
+            with(&[&format!("{good}, {good}")]),
         ),
         ("another scheme", with(&[&format!("Basic {token}")])),
         ("no scheme", with(&[&token])),
-        ("two spaces", with(&[&format!("Bearer  {token}")])),
+        ("as a bearer token", with(&[&format!("Bearer {token}")])),
+        ("two spaces", with(&[&format!("DPoP  {token}")])),
         (
             "in the query",
             at(format!("/mcp?access_token={token}"), None),
@@ -401,10 +414,65 @@ async fn an_unknown_key_id_makes_us_look_again_but_not_on_every_request() {
     assert_eq!(fetched.load(Ordering::SeqCst), 3);
 }
 
+/// Gives what it holds at the moment.
+#[derive(Clone)]
+struct Changing(Arc<Mutex<Result<JwkSet, KeysUnavailable>>>);
+
+impl Changing {
+    fn of(names: &[&str]) -> Self {
+        let changing = Self(Arc::new(Mutex::new(Err(KeysUnavailable(String::new())))));
+        changing.now_has(names);
+        changing
+    }
+
+    fn now_has(&self, names: &[&str]) {
+        let keys = names.iter().map(|name| Issuer::new(name).jwk).collect();
+        *self.0.lock().unwrap() = Ok(JwkSet { keys });
+    }
+
+    fn is_away(&self) {
+        *self.0.lock().unwrap() = Err(KeysUnavailable("away".to_owned()));
+    }
+}
+
+impl KeySource for Changing {
+    fn fetch(&self) -> Pending<'_, Result<JwkSet, KeysUnavailable>> {
+        let answer = self.0.lock().unwrap().clone();
+        Box::pin(async move { answer })
+    }
+}
+
 #[tokio::test(start_paused = true)]
-async fn keys_that_are_too_old_are_not_used_when_new_ones_cannot_be_fetched() {
-    let failing = Counted(Arc::default(), Err(KeysUnavailable("down".to_owned())));
-    assert!(Keyring::new(failing).key("key-1").await.is_err());
+async fn keys_are_used_for_five_minutes_without_their_source_and_not_longer() {
+    let source = Changing::of(&["key-1"]);
+    let ring = Keyring::new(source.clone());
+    assert!(ring.key("key-1").await.unwrap().is_some());
+
+    source.is_away();
+    for _ in 0..59 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(ring.key("key-1").await.unwrap().is_some());
+        // Names that nobody knows do not make the others worse.
+        assert!(ring.key("key-2").await.unwrap().is_none());
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(ring.key("key-1").await.is_err());
+    assert!(Keyring::new(source).key("key-1").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_left_the_set_is_not_accepted_and_no_request_waits_for_that() {
+    let source = Changing::of(&["key-1", "key-2"]);
+    let ring = Keyring::new(source.clone());
+    assert!(ring.key("key-1").await.unwrap().is_some());
+    source.now_has(&["key-2"]);
+
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    // This one still finds it, and has it looked up beside it.
+    assert!(ring.key("key-1").await.unwrap().is_some());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert!(ring.key("key-1").await.unwrap().is_none());
+    assert!(ring.key("key-2").await.unwrap().is_some());
 }
 
 #[tokio::test]

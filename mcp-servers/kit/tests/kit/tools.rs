@@ -270,6 +270,8 @@ async fn health_needs_no_token_and_everything_else_does() {
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method}");
     }
 }
+    let nowhere = server.send(request(Method::GET, "/nowhere")).await;
+    assert_eq!(nowhere.status, StatusCode::UNAUTHORIZED);
 
 #[test]
 fn a_server_whose_scopes_do_not_match_its_tools_is_not_made() {

@@ -5,14 +5,18 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{AUTHORIZATION, WWW_AUTHENTICATE},
+};
+use nightshift_protocol::proof::TOKEN_SCHEME;
 
 use super::refusal::Refusal;
 
 const API_KEY: &str = "x-api-key";
 
-/// Clients of the provider send the token as `x-api-key`, as a bearer token, or as both. Both must be
-/// the same; the gate then sees one.
+/// Clients of the provider send the token as `x-api-key`, in `Authorization`, or as both. Both must be
+/// the same; the gate then sees one, and the proof that it wants beside it.
 pub(crate) async fn one_token(mut request: Request, next: Next) -> Response {
     if merge(request.headers_mut()).is_err() {
         return Refusal::Token.into_response();
@@ -29,7 +33,7 @@ fn merge(headers: &mut HeaderMap) -> Result<(), TwoTokens> {
         (Some(key), None) => key.to_str().map_err(|_| TwoTokens)?.to_owned(),
         (Some(_), Some(_)) => return Err(TwoTokens),
     };
-    let bearer = format!("Bearer {key}");
+    let bound = format!("{TOKEN_SCHEME} {key}");
     let given: Vec<&HeaderValue> = headers.get_all(AUTHORIZATION).iter().collect();
     // Neither value is ours to keep secret from their sender, so a plain comparison does.
     let same = given.iter().all(|value| {
@@ -37,12 +41,14 @@ fn merge(headers: &mut HeaderMap) -> Result<(), TwoTokens> {
             .to_str()
             .ok()
             .and_then(|text| text.split_once(' '))
-            .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && token == key)
+            .is_some_and(|(scheme, token)| {
+                scheme.eq_ignore_ascii_case(TOKEN_SCHEME) && token == key
+            })
     });
     if given.len() > 1 || !same {
         return Err(TwoTokens);
     }
-    let mut value = HeaderValue::try_from(bearer).map_err(|_| TwoTokens)?;
+    let mut value = HeaderValue::try_from(bound).map_err(|_| TwoTokens)?;
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
     headers.remove(API_KEY);
@@ -60,7 +66,14 @@ pub(crate) async fn in_their_shape(request: Request, next: Next) -> Response {
         return response;
     }
     match response.status() {
-        StatusCode::UNAUTHORIZED => Refusal::Token.into_response(),
+        StatusCode::UNAUTHORIZED => {
+            let challenge = response.headers().get(WWW_AUTHENTICATE).cloned();
+            let mut refusal = Refusal::Token.into_response();
+            if let Some(challenge) = challenge {
+                refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
+            refusal
+        }
         StatusCode::SERVICE_UNAVAILABLE => Refusal::Unavailable.into_response(),
         _ => response,
     }
@@ -84,17 +97,17 @@ mod tests {
     #[test]
     fn either_header_carries_the_token_and_both_must_agree() {
         for (bearer, key) in [
-            (Some("Bearer abc"), None),
+            (Some("DPoP abc"), None),
             (None, Some("abc")),
-            (Some("bearer abc"), Some("abc")),
+            (Some("dpop abc"), Some("abc")),
         ] {
             let mut headers = headers(bearer, key);
             assert!(merge(&mut headers).is_ok());
             let value = headers[AUTHORIZATION].to_str().unwrap();
-            assert_eq!(value.to_lowercase(), "bearer abc");
+            assert_eq!(value.to_lowercase(), "dpop abc");
             assert!(!headers.contains_key(API_KEY));
         }
-        let mut differ = headers(Some("Bearer abc"), Some("abd"));
+        let mut differ = headers(Some("DPoP abc"), Some("abd"));
         assert!(merge(&mut differ).is_err());
         let mut other_scheme = headers(Some("Basic abc"), Some("abc"));
         assert!(merge(&mut other_scheme).is_err());

@@ -62,6 +62,13 @@ async fn only_one_path_exists_and_only_for_live_runs_with_the_scope() {
     assert_eq!(none.status, StatusCode::UNAUTHORIZED);
     assert_eq!(none.body["error"]["type"], json!("authentication_error"));
     let scopeless = world.token_with(&[Scope::LogsRead]);
+    assert_eq!(
+        none.headers["www-authenticate"],
+        concat!(
+            r#"DPoP algs="ES256", resource_metadata="#,
+            r#""http://llm.nightshift.internal/.well-known/oauth-protected-resource""#
+        )
+    );
     let denied = world.post(&ask(), &scopeless).await;
     assert_eq!(denied.status, StatusCode::FORBIDDEN);
 
@@ -78,7 +85,7 @@ async fn the_token_may_come_in_either_header_but_not_two_of_them() {
         world.token(),
         world.token_with(&[Scope::ModelUse, Scope::CaseRead]),
     );
-    let key = good.trim_start_matches("Bearer ").to_owned();
+    let key = good.trim_start_matches("DPoP ").to_owned();
     for (headers, expected) in [
         (vec![("x-api-key", key.as_str())], StatusCode::OK),
         (
@@ -250,11 +257,7 @@ async fn the_provider_gets_our_key_and_never_the_runs_token() {
     assert_eq!(headers["anthropic-beta"], "interleaved-thinking-2025-05-14");
     assert_eq!(sent["model"], json!("claude-b"));
     assert_ne!(sent["metadata"]["user_id"], json!("device-1"));
-    assert!(
-        !sent
-            .to_string()
-            .contains(token.trim_start_matches("Bearer "))
-    );
+    assert!(!sent.to_string().contains(token.trim_start_matches("DPoP ")));
 
     let used = world.recorded(2).await;
     let tokens: u64 = used

@@ -11,13 +11,19 @@ use nightshift_llm_gateway::{
     provider::{Providers, anthropic::Anthropic},
 };
 use nightshift_mcp_kit::{
-    Clock, Gate, Keyring, ModelLog, Runs, SystemClock, TokenRules, TokenVerifier,
-    testing::{FakeCasebook, ISSUER, Issuer},
+    Clock, EvidenceLog, Gate, Keyring, ModelLog, Runs, SystemClock, TokenRules, TokenVerifier,
+    testing::{FakeCasebook, Holder, ISSUER, Issuer},
 };
 use nightshift_protocol::run::{RecordModelUse, RunStatus};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+/// Where sandboxes ask the gateway.
+const ORIGIN: &str = "http://llm.nightshift.internal";
+
+/// The name under which sandboxes ask.
+pub(crate) const HOST: &str = "llm.nightshift.internal";
 
 /// What came back.
 pub(crate) struct Answer {
@@ -87,6 +93,7 @@ impl World {
         let keys = Keyring::new(issuer.clone());
         let verifier = TokenVerifier::new(rules, keys, Arc::new(SystemClock));
         let runs: Arc<dyn Runs> = Arc::<FakeCasebook>::clone(&casebook);
+            origin: ORIGIN.parse().unwrap(),
         let log: Arc<dyn ModelLog> = Arc::<FakeCasebook>::clone(&casebook);
         let models = "claude-a,fast=claude-b".parse().unwrap();
         let gateway = Gateway::new(providers, models, limits, log, Arc::new(SystemClock));
@@ -112,12 +119,12 @@ impl World {
 
     pub(crate) fn token_of(&self, run: &RunStatus) -> String {
         let claims = Issuer::claims(run, Audience::Llm, &[Scope::ModelUse], SystemClock.now());
-        format!("Bearer {}", self.issuer.sign(&claims))
+        format!("DPoP {}", self.issuer.sign(&claims))
     }
 
     pub(crate) fn token_with(&self, scopes: &[Scope]) -> String {
         let claims = Issuer::claims(&self.run, Audience::Llm, scopes, SystemClock.now());
-        format!("Bearer {}", self.issuer.sign(&claims))
+        format!("DPoP {}", self.issuer.sign(&claims))
     }
 
     pub(crate) async fn post(&self, body: &Value, token: &str) -> Answer {
@@ -145,6 +152,15 @@ impl World {
             .unwrap()
             .into_parts();
         let bytes = axum::body::to_bytes(body, 64 * 1024 * 1024).await.unwrap();
+        // As the supervisor does, whichever header the token is in.
+        let token = headers
+            .iter()
+            .find(|(name, _)| ["authorization", "x-api-key"].contains(name));
+        if let Some((_, value)) = token {
+            let token = value.trim_start_matches("DPoP ");
+            let proof = Holder::default().prove(method, &format!("{ORIGIN}{path}"), token);
+            request = request.header("dpop", proof);
+        }
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         Answer {
             status: parts.status,
@@ -163,6 +179,23 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    /// A question of the run as it goes over the wire.
+    pub(crate) fn request(&self, body: Body) -> Request<Body> {
+        let token = self.token();
+        let path = "/v1/messages";
+        let proof = Holder::default().prove(
+            "POST",
+            &format!("{ORIGIN}{path}"),
+            token.trim_start_matches("DPoP "),
+        );
+        Request::post(path)
+            .header("host", HOST)
+            .header("authorization", token)
+            .header("dpop", proof)
+            .body(body)
+            .unwrap()
+    }
+
         panic!("recorded: {:?}", self.casebook.model_uses());
     }
 }

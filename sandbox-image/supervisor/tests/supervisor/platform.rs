@@ -1,4 +1,5 @@
-//! The identity socket and the gateway. A statement works once, a token for its server only.
+//! The identity socket and the gateway. A statement works once, a token for its server only and with a
+//! fresh proof by the key that attested.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +16,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use chrono::{TimeDelta, Utc};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
 use nightshift_domain::{Epoch, scope::Audience};
 use nightshift_protocol::{
     Brief,
@@ -23,7 +25,9 @@ use nightshift_protocol::{
         AttestAnswer, AttestRequest, IssuedToken, RefreshAnswer, RefreshRequest, STATEMENT_AUDIENCE,
     },
 };
+use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio::{net::UnixListener, task::JoinHandle};
 
 #[derive(Debug)]
@@ -45,6 +49,10 @@ pub(crate) struct Platform {
     pub(crate) issued: Vec<String>,
     /// Requests that reached a server: host, headers, body.
     pub(crate) upstream: Vec<(String, HeaderMap, String)>,
+    /// Proofs that were used.
+    proofs: HashSet<String>,
+    /// How far the clock of this platform is from the machine's, in seconds.
+    pub(crate) ahead_seconds: i64,
     pub(crate) violations: Vec<String>,
 }
 
@@ -66,6 +74,8 @@ pub(crate) fn start(identity: &Path, gateway: &Path) -> (Shared, Vec<JoinHandle<
         current: HashMap::new(),
         issued: Vec::new(),
         upstream: Vec::new(),
+        proofs: HashSet::new(),
+        ahead_seconds: 0,
         violations: Vec::new(),
     }));
     let serve = |path: &Path, router: Router| {
@@ -116,7 +126,10 @@ async fn route(State(platform): State<Shared>, request: Request) -> Response {
                 .push("the session endpoint was asked something else".to_owned());
             StatusCode::NOT_FOUND.into_response()
         }
-        _ => platform.serve(host, parts.headers, body),
+        (_, path) => {
+            let url = format!("http://{host}{path}");
+            platform.serve(host, parts.method.as_str(), &url, parts.headers, body)
+        }
     }
 }
 
@@ -176,8 +189,13 @@ impl Platform {
     }
 
     #[expect(clippy::disallowed_methods, reason = "tokens expire on the real clock")]
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now() + TimeDelta::seconds(self.ahead_seconds)
+    }
+
     fn issue(&mut self) -> Vec<IssuedToken> {
-        let expires_at = Utc::now() + TimeDelta::milliseconds(self.life_ms);
+        let issued_at = self.now();
+        let expires_at = issued_at + TimeDelta::milliseconds(self.life_ms);
         Audience::ALL
             .iter()
             .map(|audience| {
@@ -187,6 +205,7 @@ impl Platform {
                 IssuedToken {
                     audience: *audience,
                     token,
+                    issued_at,
                     expires_at,
                 }
             })
@@ -203,14 +222,25 @@ impl Platform {
         self.current.clear();
     }
 
-    fn serve(&mut self, host: String, headers: HeaderMap, body: String) -> Response {
+    fn serve(
+        &mut self,
+        host: String,
+        method: &str,
+        url: &str,
+        headers: HeaderMap,
+        body: String,
+    ) -> Response {
         let server = host.trim_end_matches(".test");
-        let wanted = self
-            .current
-            .get(server)
-            .map(|token| format!("Bearer {token}"));
+        let wanted = self.current.get(server).cloned();
         let given: Vec<_> = headers.get_all("authorization").iter().collect();
-        let right = wanted.is_some_and(|wanted| given == [wanted.as_str()]);
+        let right = wanted.is_some_and(|token| {
+            let sent = given == [format!("DPoP {token}").as_str()];
+            if sent && let Err(why) = self.check_proof(&headers, method, url, &token) {
+                self.violations.push(format!("a proof for {url}: {why}"));
+                return false;
+            }
+            sent
+        });
         let answer = format!("served {body}");
         self.upstream.push((host, headers, body));
         if right {
@@ -218,5 +248,57 @@ impl Platform {
         } else {
             (StatusCode::UNAUTHORIZED, "no").into_response()
         }
+    }
+
+    /// By hand, from RFC 9449 §4.3.
+    fn check_proof(
+        &mut self,
+        headers: &HeaderMap,
+        method: &str,
+        url: &str,
+        token: &str,
+    ) -> Result<(), &'static str> {
+        let proofs: Vec<_> = headers.get_all("dpop").iter().collect();
+        let [proof] = proofs[..] else {
+            return Err("there is not one");
+        };
+        let parts: Vec<&str> = proof.to_str().unwrap().split('.').collect();
+        let [header, claims, signature] = parts[..] else {
+            return Err("it has not three parts");
+        };
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).unwrap();
+        let read = |part: &str| serde_json::from_slice::<Value>(&decode(part)).unwrap();
+        let message = format!("{header}.{claims}");
+        let (header, claims) = (read(header), read(claims));
+        let member = |name: &str| header["jwk"][name].as_str().unwrap_or_default().to_owned();
+        let (x, y) = (member("x"), member("y"));
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        let hash = |text: &str| URL_SAFE_NO_PAD.encode(Sha256::digest(text));
+        let point = [vec![4], decode(&x), decode(&y)].concat();
+        let key = VerifyingKey::from_sec1_bytes(&point).unwrap();
+        let signature = Signature::from_slice(&decode(signature)).unwrap();
+        let age = self.now().timestamp() - claims["iat"].as_i64().unwrap();
+        let facts = [
+            (header["typ"] == "dpop+jwt", "its typ"),
+            (header["alg"] == "ES256", "its alg"),
+            (header["jwk"].get("d").is_none(), "it shows the private key"),
+            (Some(hash(&canonical)) == self.thumbprint, "its key"),
+            (claims["htm"] == method, "its method"),
+            (claims["htu"] == url, "its URL"),
+            (claims["ath"] == hash(token), "its token"),
+            ((-2..=5).contains(&age), "its time"),
+            (
+                key.verify(message.as_bytes(), &signature).is_ok(),
+                "its signature",
+            ),
+            (
+                self.proofs.insert(claims["jti"].to_string()),
+                "it was used before",
+            ),
+        ];
+        facts
+            .into_iter()
+            .find(|(holds, _)| !holds)
+            .map_or(Ok(()), |(_, why)| Err(why))
     }
 }

@@ -89,6 +89,18 @@ async fn tokens_are_renewed_before_they_end() {
 }
 
 #[tokio::test]
+async fn a_machine_whose_clock_is_wrong_proves_its_requests_all_the_same() {
+    for ahead_seconds in [-86_400, 7_200] {
+        let world = World::claimed(&[post("llm.test", "one"), post("telemetry.test", "two")]);
+        world.platform.lock().unwrap().ahead_seconds = ahead_seconds;
+        assert_eq!(world.run().await, Some(0), "{}", world.log());
+        assert!(world.results()[0].contains("served one"));
+        assert!(world.results()[1].contains("served two"));
+        assert_eq!(world.violations(), [""; 0]);
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_is_superseded_ends_with_its_harness() {
     let world = World::claimed(&[
         post("llm.test", "one"),
