@@ -17,5 +17,6 @@ mod publish;
 mod queues;
 mod relay;
 mod row_security;
+mod rotation;
 mod sweep;
 mod write_back;

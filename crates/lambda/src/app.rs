@@ -6,8 +6,9 @@ use nightshift_engine::{Clock, Platform, Settings, SystemClock, provider::Provid
 use nightshift_store::Store;
 
 use crate::{
-    BadEnvironment, Environment, FileSecrets, HttpCourier, Publisher, Queues, SealedFile, Secrets,
-    SecretsManager, Sqs, aws::Aws, courier::Reach, metrics::Metrics, secrets::key_path, telemetry,
+    BadEnvironment, Environment, FileSecrets, HttpCourier, Kms, Publisher, Queues, SealedFile,
+    Secrets, SecretsManager, Sqs, aws::Aws, courier::Reach, metrics::Metrics, secrets::key_path,
+    telemetry,
 };
 
 /// Connections one instance of a function holds, at most: it answers one invocation at a time, in which
@@ -23,6 +24,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Where references to secrets lead.
     pub secrets: Arc<dyn Secrets>,
+    /// The keys that nobody sees.
+    pub kms: Arc<Kms>,
     /// The queues.
     pub sqs: Arc<Sqs>,
     /// Sends what was written to the queues.
@@ -99,9 +102,9 @@ impl App {
     /// - `NIGHTSHIFT_SECRETS`, the path of a sealed file (its key in `NIGHTSHIFT_SECRETS_KEY`, or beside it),
     ///   or `NIGHTSHIFT_SECRETS_PREFIX`, what the names of our secrets in Secrets Manager begin with
     /// - `NIGHTSHIFT_QUEUES`, how the URLs of our queues begin
-    /// - those of [`Aws::from_env`]; `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL_SECRETS_MANAGER` for
-    ///   stand-ins; `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, for the metrics
-    /// - `NIGHTSHIFT_REPORTS_REACH`, `anywhere` where reports may go to this machine (see [`Reach`])
+    /// - those of [`Aws::from_env`]; `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_SECRETS_MANAGER` and
+    ///   `AWS_ENDPOINT_URL_KMS` for stand-ins; `AWS_LAMBDA_FUNCTION_NAME`, which Lambda sets, for the metrics
+    /// - `NIGHTSHIFT_REPORTS_REACH`, `anywhere` where reports may go to this machine, or HOST:PORT,… (see [`Reach`])
     /// - those of [`telemetry::start`]
     pub fn from_env<T>(
         more: impl FnOnce(&mut Environment) -> Option<T>,
@@ -137,6 +140,7 @@ struct Parts {
     aws: Aws,
     function: String,
     reach: Reach,
+    kms_endpoint: Option<String>,
 }
 
 impl Parts {
@@ -151,6 +155,7 @@ impl Parts {
         let aws = Aws::from_env(env);
         let function: Option<String> = env.optional("AWS_LAMBDA_FUNCTION_NAME");
         let reach = env.optional("NIGHTSHIFT_REPORTS_REACH").unwrap_or_default();
+        let kms_endpoint = env.optional("AWS_ENDPOINT_URL_KMS");
         let more = more(env);
         let parts = move || {
             Some(Self {
@@ -161,6 +166,7 @@ impl Parts {
                 aws: aws?,
                 function: function.unwrap_or_else(|| "nightshift".to_owned()),
                 reach,
+                kms_endpoint,
             })
         };
         (parts(), more)
@@ -173,6 +179,7 @@ impl Parts {
         let sqs = Sqs::new(self.aws, self.queues, self.endpoint, Arc::clone(&clock));
         let sqs = Arc::new(sqs);
         let metrics = Metrics::of(&self.function, Arc::clone(&clock));
+        let kms = Kms::new(self.aws.clone(), self.kms_endpoint, Arc::clone(&clock));
         let publisher = Publisher::new(
             store.clone(),
             Arc::clone(&clock),
@@ -186,6 +193,7 @@ impl Parts {
             sqs,
             publisher,
             metrics,
+            kms: Arc::new(kms),
             reach: self.reach,
         })
     }

@@ -39,6 +39,20 @@ impl Aws {
             session,
         })
     }
+
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub(crate) fn credentials(&self) -> aws_sdk_sqs::config::Credentials {
+        aws_sdk_sqs::config::Credentials::new(
+            self.key.clone(),
+            self.secret.clone(),
+            self.session.clone(),
+            None,
+            "environment",
+        )
+    }
 }
 
 impl fmt::Debug for Aws {
@@ -56,13 +70,7 @@ macro_rules! configured {
         $builder
             .behavior_version_latest()
             .region(aws_sdk_sqs::config::Region::new($aws.region.clone()))
-            .credentials_provider(aws_sdk_sqs::config::Credentials::new(
-                $aws.key.clone(),
-                $aws.secret.clone(),
-                $aws.session.clone(),
-                None,
-                "environment",
-            ))
+            .credentials_provider($aws.credentials())
             .endpoint_url($endpoint)
             .http_client(http_client($endpoint))
             .retry_config(retries())

@@ -21,7 +21,9 @@ pub(crate) async fn attest(
     let Admitted { grant, alert } =
         admit(&state.store, &*state.clock, &statement, &key_thumbprint).await?;
     let now = state.clock.now();
-    let tokens = mint(&*state.signer, &state.issuer, &grant, &key_thumbprint, now).await?;
+    let keys = state.keys.current().await;
+    let signer = keys.signer(now);
+    let tokens = mint(signer, &state.issuer, &grant, &key_thumbprint, now).await?;
     tracing::info!(
         tenant.id = %grant.tenant,
         investigation.id = %grant.investigation,

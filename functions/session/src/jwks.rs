@@ -12,11 +12,8 @@ struct KeySet {
 
 /// Every key whose tokens a verifier should accept (RFC 7517).
 pub(crate) async fn jwks(State(state): State<SessionState>) -> impl IntoResponse {
-    let caching = [(header::CACHE_CONTROL, "public, max-age=300")];
-    (
-        caching,
-        Json(KeySet {
-            keys: state.signer.published(),
-        }),
-    )
+    let keys = state.keys.current().await.published(state.clock.now());
+    // Much shorter than a key is announced before it signs.
+    let caching = [(header::CACHE_CONTROL, "public, max-age=60")];
+    (caching, Json(KeySet { keys }))
 }

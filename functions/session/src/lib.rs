@@ -8,6 +8,7 @@ mod attest;
 mod brief;
 pub mod config;
 mod jwks;
+pub mod keys;
 mod mint;
 mod refresh;
 mod refusal;
@@ -26,8 +27,10 @@ use nightshift_lambda::http::with_manners;
 use nightshift_store::Store;
 
 pub use brief::Briefing;
-pub use config::{SessionConfig, SigningKey};
-pub use signer::{HeldSigner, KeyFileError, NotAKey, PublicKey, SignError, Signer};
+pub use config::SessionConfig;
+pub use keys::{KeySet, SigningKey, SigningKeys};
+pub use mint::{MintError, mint};
+pub use signer::{HeldSigner, KmsKeyError, KmsSigner, NotAKey, PublicKey, SignError, Signer};
 pub use statement::{DiscoveryError, StatementError, StatementVerifier};
 
 /// The largest request we read, in bytes.
@@ -42,8 +45,8 @@ pub struct SessionState {
     pub clock: Arc<dyn Clock>,
     /// Proves which machine asks.
     pub verifier: Arc<StatementVerifier>,
-    /// Signs run tokens.
-    pub signer: Arc<dyn Signer>,
+    /// Sign run tokens.
+    pub keys: Arc<SigningKeys>,
     /// The `iss` of run tokens.
     pub issuer: Arc<str>,
     /// What every agent is told.
@@ -65,7 +68,7 @@ impl fmt::Debug for SessionState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionState")
             .field("issuer", &self.issuer)
-            .field("signer", &self.signer)
+            .field("keys", &self.keys)
             .finish_non_exhaustive()
     }
 }

@@ -6,6 +6,8 @@ use nightshift_session::{SessionConfig, router};
 #[tokio::main]
 async fn main() -> Result<(), lambda_http::Error> {
     let (app, config) = App::from_env(SessionConfig::from_env)?;
-    let state = config.open(app.store, app.clock, &*app.secrets).await?;
+    let state = config
+        .open(app.store, app.clock, app.secrets, Some(app.kms))
+        .await?;
     http::serve(router(state)).await
 }

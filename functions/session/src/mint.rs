@@ -2,6 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use nightshift_domain::scope::Audience;
 use nightshift_engine::attest::RunGrant;
 use nightshift_protocol::{
@@ -14,7 +15,7 @@ use crate::signer::{SignError, Signer};
 
 /// A token was not minted.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MintError {
+pub enum MintError {
     /// The signer failed.
     #[error("no token was signed")]
     Unsigned(#[from] SignError),
@@ -31,7 +32,7 @@ struct Header<'a> {
 }
 
 /// One token per server, each with all scopes that server knows, bound to the key of `thumbprint`.
-pub(crate) async fn mint(
+pub async fn mint(
     signer: &dyn Signer,
     issuer: &str,
     grant: &RunGrant,
@@ -41,20 +42,22 @@ pub(crate) async fn mint(
     let header = encode(&Header {
         typ: TOKEN_TYPE,
         alg: "ES256",
-        kid: signer.kid(),
+        kid: &signer.public().kid,
     })?;
-    let mut tokens = Vec::with_capacity(Audience::ALL.len());
-    for &audience in Audience::ALL {
+    let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or(now);
+    let signed = Audience::ALL.iter().map(async |&audience| {
         let claims = claims(issuer, grant, audience, thumbprint, now);
         let message = format!("{header}.{}", encode(&claims)?);
         let signature = signer.sign(message.as_bytes()).await?;
-        tokens.push(IssuedToken {
+        Ok::<_, MintError>(IssuedToken {
             audience,
             token: format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)),
-            expires_at: DateTime::from_timestamp(claims.exp, 0).unwrap_or(now),
-        });
-    }
-    Ok(tokens)
+            issued_at: at(claims.iat),
+            expires_at: at(claims.exp),
+        })
+    });
+    // Together: a keeper of keys may be a round trip away.
+    try_join_all(signed).await
 }
 
 fn claims(
@@ -99,7 +102,6 @@ mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, jwk::Jwk};
     use nightshift_domain::{Epoch, InvestigationId, SandboxId, TenantId};
     use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
-    use tempfile::TempDir;
 
     use super::*;
     use crate::signer::HeldSigner;
@@ -120,13 +122,9 @@ mod tests {
     }
 
     async fn minted(grant: RunGrant, now: DateTime<Utc>) -> (Vec<IssuedToken>, serde_json::Value) {
-        let dir = TempDir::new().unwrap();
-        let signer = HeldSigner::open(&dir.path().join("key.pem"), None).unwrap();
+        let signer = HeldSigner::from_pem(&HeldSigner::new_pem().unwrap()).unwrap();
         let tokens = mint(&signer, ISSUER, &grant, "thumb", now).await.unwrap();
-        (
-            tokens,
-            serde_json::to_value(&signer.published()[0]).unwrap(),
-        )
+        (tokens, serde_json::to_value(signer.public()).unwrap())
     }
 
     #[tokio::test]
@@ -167,6 +165,7 @@ mod tests {
             assert_eq!(claims.nbf, claims.iat);
             assert_eq!(claims.cnf.jkt, "thumb");
             assert_eq!(issued.expires_at.timestamp(), claims.exp);
+            assert_eq!(issued.issued_at.timestamp(), claims.iat);
             let scopes: Vec<&str> = claims.scope.split(' ').collect();
             let allowed: Vec<&str> = issued
                 .audience

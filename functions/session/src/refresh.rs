@@ -20,7 +20,9 @@ pub(crate) async fn refresh(
     let statement = state.verifier.verify(&statement, state.clock.now()).await?;
     let grant = renew(&state.store, &statement, &key_thumbprint, epoch).await?;
     let now = state.clock.now();
-    let tokens = mint(&*state.signer, &state.issuer, &grant, &key_thumbprint, now).await?;
+    let keys = state.keys.current().await;
+    let signer = keys.signer(now);
+    let tokens = mint(signer, &state.issuer, &grant, &key_thumbprint, now).await?;
     tracing::debug!(investigation.id = %grant.investigation, epoch = %epoch, "Renewed a run's tokens");
     Ok(Json(RefreshAnswer { tokens }))
 }

@@ -11,6 +11,7 @@ use crate::{
     answer, bench,
     checkout::Checkout,
     demo::{self, Demo, recordings},
+    keys::Keys,
     listing, say,
     session::Session,
     up::{self, Elsewhere, Functions, Size},
@@ -82,6 +83,11 @@ enum Command {
     Bench {
         #[command(subcommand)]
         command: Bench,
+    },
+    /// The keys that sign run tokens.
+    Keys {
+        #[command(subcommand)]
+        command: Keys,
     },
     /// The private PostgreSQL of this checkout.
     Postgres {
@@ -282,6 +288,7 @@ impl Cli {
                 bench::dispatch(&checkout, runs, json.json, size).await?;
             }
             Command::Zips => zips::write(&checkout)?,
+            Command::Keys { command } => command.run(&checkout)?,
             Command::Postgres { command } => return postgres(&checkout, command),
             Command::Investigations { command } => look(&checkout, command).await?,
             Command::Alerts {
@@ -372,6 +379,16 @@ mod tests {
         assert!(parses("nightshift dead-letters redrive --all"));
         assert!(!parses("nightshift dead-letters redrive"));
         assert!(!parses("nightshift dead-letters redrive 7 --all"));
+    }
+
+    #[test]
+    fn a_key_is_announced_before_it_signs() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("nightshift keys rotate"));
+        assert!(parses(
+            "nightshift keys rotate --file a --kms alias/b --lead-seconds 900"
+        ));
+        assert!(!parses("nightshift keys rotate --lead-seconds 0"));
     }
 
     #[test]

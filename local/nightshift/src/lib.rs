@@ -7,6 +7,7 @@ pub mod bench;
 pub mod checkout;
 pub mod cli;
 pub mod demo;
+mod keys;
 pub mod listing;
 pub mod render;
 pub mod session;

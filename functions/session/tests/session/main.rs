@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod issuer;
+mod kms;
+mod rotation;
 mod statements;
 mod world;
 

@@ -19,8 +19,11 @@ use nightshift_engine::{
     Clock,
     intake::{self, Arrival},
 };
+use nightshift_lambda::FileSecrets;
 use nightshift_protocol::attestation::STATEMENT_AUDIENCE;
-use nightshift_session::{Briefing, HeldSigner, SessionState, StatementVerifier, router};
+use nightshift_session::{
+    Briefing, SessionState, SigningKey, SigningKeys, StatementVerifier, router,
+};
 use nightshift_store::{Endpoint, Pool, Role, Store};
 use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 use serde::de::DeserializeOwned;
@@ -59,6 +62,8 @@ pub(crate) struct World {
     router: Router,
     pool: PoolId,
     endpoint: Endpoint,
+    /// Where the signing keys are.
+    pub(crate) keys: Arc<tempfile::TempDir>,
 }
 
 /// What a sandbox is answered.
@@ -108,11 +113,16 @@ impl World {
             .await
             .unwrap();
         let keys = tempfile::TempDir::new().unwrap();
+        let secrets = Arc::new(FileSecrets::new(keys.path().join("none")));
         let state = SessionState {
             store: Store::new(acting),
             clock: Arc::new(clock),
             verifier: Arc::new(StatementVerifier::new(&issuer.url).unwrap()),
-            signer: Arc::new(HeldSigner::open(&keys.path().join("key.pem"), None).unwrap()),
+            keys: Arc::new(
+                SigningKeys::open(SigningKey::File(keys.path().join("key.pem")), secrets, None)
+                    .await
+                    .unwrap(),
+            ),
             issuer: "https://session.test".into(),
             briefing: Arc::new(Briefing::default()),
         };
@@ -124,6 +134,7 @@ impl World {
             router: router(state),
             pool,
             endpoint,
+            keys: Arc::new(keys),
         }
     }
 

@@ -131,15 +131,12 @@ impl Control {
         let session = SessionConfig {
             statement_issuer: format!("{}/oidc", ports.url("machines")),
             token_issuer: TOKEN_ISSUER.to_owned(),
-            signing_key: SigningKey::File {
-                path: checkout.local()?.join("signing.pem"),
-                previous: None,
-            },
+            signing_key: SigningKey::File(checkout.local()?.join("signing.pem")),
             briefing: Briefing::from_env(&mut Environment::of_this_process()),
         };
-        let kept = FileSecrets::new(secrets.path());
+        let kept = Arc::new(FileSecrets::new(secrets.path()));
         let session = session
-            .open(admitting, Arc::clone(&clock), &kept)
+            .open(admitting, Arc::clone(&clock), kept, None)
             .await?;
         let token = secrets.of("api/token")?.to_owned();
         let api = ApiState::new(answering, clock, Tokens::new(&[token.into()])?);
