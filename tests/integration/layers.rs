@@ -11,9 +11,13 @@ use metadata::{Package, Workspace};
 const LAYERS: &[(&str, &[&str])] = &[
     ("crates/domain", &[]),
     ("crates/protocol", &["nightshift-domain"]),
-    ("crates/secrets", &["nightshift-domain"]),
+    ("crates/http", &[]),
+    ("crates/secrets", &["nightshift-domain", "nightshift-http"]),
     ("crates/store", BELOW_STORE),
-    ("crates/machines", BELOW_STORE),
+    (
+        "crates/machines",
+        &["nightshift-domain", "nightshift-protocol", "nightshift-http"],
+    ),
     (
         "crates/engine",
         &[
@@ -31,6 +35,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nightshift-store",
             "nightshift-machines",
             "nightshift-engine",
+            "nightshift-http",
         ],
     ),
     (
@@ -41,12 +46,16 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nightshift-store",
             "nightshift-machines",
             "nightshift-engine",
+            "nightshift-http",
             "nightshift-lambda",
         ],
     ),
     // Hostile territory and what serves it cannot even link the database.
     ("sandbox-image", BELOW_STORE),
-    ("mcp-servers/kit", BELOW_STORE),
+    (
+        "mcp-servers/kit",
+        &["nightshift-domain", "nightshift-protocol", "nightshift-http"],
+    ),
     ("mcp-servers", SERVER),
     (
         "mcp-servers/observer",
@@ -54,6 +63,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nightshift-domain",
             "nightshift-protocol",
             "nightshift-mcp-kit",
+            "nightshift-secrets",
         ],
     ),
     (
@@ -70,6 +80,7 @@ const BELOW_STORE: &[&str] = &["nightshift-domain", "nightshift-protocol"];
 const SERVER: &[&str] = &[
     "nightshift-domain",
     "nightshift-protocol",
+    "nightshift-http",
     "nightshift-mcp-kit",
     "nightshift-observer",
 ];
@@ -81,6 +92,9 @@ const TOP: [&str; 2] = ["local", "tests"];
 const SQL_CRATES: [&str; 2] = ["sqlx", "tokio-postgres"];
 const SQL_FOLDERS: [&str; 3] = ["crates/store", "local", "tests"];
 
+/// The one crate that chooses the TLS implementation, for all.
+const TLS_CHOOSER: &str = "nightshift-http";
+
 /// Crates that must not be linked into anything that a sandbox runs or reaches without a database.
 const NEVER_WITHOUT_A_DATABASE: [&str; 3] = ["nightshift-store", "sqlx-core", "tokio-postgres"];
 
@@ -90,6 +104,11 @@ fn violations(workspace: &Workspace) -> Vec<String> {
     for package in workspace.ours() {
         found.extend(layer_violations(workspace, package));
         found.extend(sql_violations(workspace, package));
+    }
+    for user in workspace.users_of("rustls") {
+        if user != TLS_CHOOSER {
+            found.push(format!("{user} chooses TLS beside {TLS_CHOOSER}"));
+        }
     }
     for package in workspace.theirs() {
         let licence = package.licence.as_deref().unwrap_or("none");
@@ -182,12 +201,14 @@ fn a_crate_that_looks_upwards_is_named() {
     workspace.pretend("nightshift-supervisor", "nightshift-store");
     workspace.pretend("nightshift-telemetry", "sqlx");
     workspace.pretend("nightshift-api", "nightshift-cli");
+    workspace.pretend("nightshift-session", "rustls");
     let found = violations(&workspace);
     for line in [
         "nightshift-domain may not use nightshift-store",
         "nightshift-supervisor may not use nightshift-store",
         "nightshift-telemetry may not use sqlx",
         "nightshift-api may not use nightshift-cli",
+        "nightshift-session chooses TLS beside nightshift-http",
     ] {
         assert!(found.iter().any(|found| found == line), "{line}: {found:?}");
     }

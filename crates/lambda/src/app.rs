@@ -126,7 +126,10 @@ impl App {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
             provider,
-            courier: Arc::new(HttpCourier::new(Arc::clone(&self.secrets), self.reach)),
+            courier: Arc::new(HttpCourier::new(
+                Arc::clone(&self.secrets),
+                self.reach.clone(),
+            )),
             settings: Arc::new(settings),
         }
     }
@@ -137,10 +140,10 @@ struct Parts {
     keeper: Keeper,
     queues: Queues,
     endpoint: Option<String>,
+    kms_endpoint: Option<String>,
     aws: Aws,
     function: String,
     reach: Reach,
-    kms_endpoint: Option<String>,
 }
 
 impl Parts {
@@ -152,10 +155,10 @@ impl Parts {
         let keeper = Keeper::from_env(env);
         let queues = env.required("NIGHTSHIFT_QUEUES");
         let endpoint = env.optional("AWS_ENDPOINT_URL_SQS");
+        let kms_endpoint = env.optional("AWS_ENDPOINT_URL_KMS");
         let aws = Aws::from_env(env);
         let function: Option<String> = env.optional("AWS_LAMBDA_FUNCTION_NAME");
         let reach = env.optional("NIGHTSHIFT_REPORTS_REACH").unwrap_or_default();
-        let kms_endpoint = env.optional("AWS_ENDPOINT_URL_KMS");
         let more = more(env);
         let parts = move || {
             Some(Self {
@@ -163,10 +166,10 @@ impl Parts {
                 keeper: keeper?,
                 queues: queues?,
                 endpoint,
+                kms_endpoint,
                 aws: aws?,
                 function: function.unwrap_or_else(|| "nightshift".to_owned()),
                 reach,
-                kms_endpoint,
             })
         };
         (parts(), more)
@@ -176,10 +179,10 @@ impl Parts {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::lazy(&self.database, CONNECTIONS)?;
         let secrets = self.keeper.open(&self.aws);
+        let kms = Kms::new(self.aws.clone(), self.kms_endpoint, Arc::clone(&clock));
         let sqs = Sqs::new(self.aws, self.queues, self.endpoint, Arc::clone(&clock));
         let sqs = Arc::new(sqs);
         let metrics = Metrics::of(&self.function, Arc::clone(&clock));
-        let kms = Kms::new(self.aws.clone(), self.kms_endpoint, Arc::clone(&clock));
         let publisher = Publisher::new(
             store.clone(),
             Arc::clone(&clock),
@@ -190,10 +193,10 @@ impl Parts {
             store,
             clock,
             secrets,
+            kms: Arc::new(kms),
             sqs,
             publisher,
             metrics,
-            kms: Arc::new(kms),
             reach: self.reach,
         })
     }

@@ -1,70 +1,46 @@
 //! Carries reports to the addresses of those who want to be told, signed, and nowhere else.
 
-mod reach;
-
-pub use reach::{Reach, UnknownReach};
-
-use std::{
-    error::Error,
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use hmac::{Hmac, Mac};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use nightshift_engine::courier::{Courier, CourierError, Parcel, Receipt};
-use reqwest::{StatusCode, Url, header, redirect};
+use nightshift_http::{Client, HttpError, Limits};
+pub use nightshift_http::{Reach, UnknownReach};
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 
 use crate::Secrets;
 
-/// How long a receiver may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(3);
+/// How long a receiver may take, and how much of its answer is read.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(3),
+    silence: Duration::from_secs(10),
+    whole: Some(Duration::from_secs(10)),
+    answer_bytes: 64 * 1024,
+};
 /// `t=SECONDS,v1=HEX[,v1=HEX]`: HMAC-SHA256 of `SECONDS.BODY` with each of the endpoint's secrets, exactly
 /// as senders of the generic source sign what they send us.
-const SIGNATURE: &str = "x-nightshift-signature";
+const SIGNATURE: HeaderName = HeaderName::from_static("x-nightshift-signature");
 /// The parcel's id, by which a receiver tells a repeat.
-const DELIVERY: &str = "x-delivery-id";
+const DELIVERY: HeaderName = HeaderName::from_static("x-delivery-id");
 
-/// Carries reports over HTTP. The client is made when it is first used.
+/// Carries reports over HTTP. Where a report may go is the client's to check.
 pub struct HttpCourier {
     secrets: Arc<dyn Secrets>,
-    reach: Reach,
-    http: OnceLock<reqwest::Client>,
+    client: Client,
 }
 
 impl HttpCourier {
     /// Signs with what `secrets` holds and goes as far as `reach` allows.
     #[must_use]
-    pub const fn new(secrets: Arc<dyn Secrets>, reach: Reach) -> Self {
+    pub fn new(secrets: Arc<dyn Secrets>, reach: Reach) -> Self {
         Self {
             secrets,
-            reach,
-            http: OnceLock::new(),
+            client: Client::new(reach, LIMITS),
         }
-    }
-
-    fn client(&self) -> Result<&reqwest::Client, CourierError> {
-        if let Some(client) = self.http.get() {
-            return Ok(client);
-        }
-        // Fails only when the process has chosen a provider already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        // Neither a proxy of the environment nor a redirect decides where a report goes.
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .dns_resolver(Arc::new(self.reach))
-            .connect_timeout(CONNECT)
-            .timeout(PATIENCE)
-            .user_agent(concat!("nightshift/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(no_answer)?;
-        Ok(self.http.get_or_init(|| client))
     }
 
     async fn sign(&self, parcel: &Parcel) -> Result<String, CourierError> {
@@ -91,17 +67,22 @@ impl HttpCourier {
 
     async fn carry(&self, parcel: &Parcel) -> Result<Receipt, CourierError> {
         let url = Url::parse(&parcel.url).map_err(|_| CourierError::Address("it is not a URL"))?;
-        self.reach.check(&url).map_err(CourierError::Address)?;
-        let answer = self
-            .client()?
-            .post(url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(SIGNATURE, self.sign(parcel).await?)
-            .header(DELIVERY, &parcel.id)
+        // Checked before anything is signed.
+        let request = self.client.request(Method::POST, url).map_err(untold)?;
+        let text = |text: &str| {
+            HeaderValue::try_from(text).map_err(|error| CourierError::Unsigned(error.into()))
+        };
+        let answer = request
+            .header(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            )
+            .header(SIGNATURE, text(&self.sign(parcel).await?)?)
+            .header(DELIVERY, text(&parcel.id)?)
             .body(parcel.body.clone())
             .send()
             .await
-            .map_err(no_answer)?;
+            .map_err(untold)?;
         match answer.status() {
             StatusCode::GONE => Ok(Receipt::Unwanted),
             status if status.is_success() => Ok(Receipt::Taken(status.as_u16())),
@@ -110,10 +91,16 @@ impl HttpCourier {
     }
 }
 
-/// The URL may hold a token of its owner's in its path: it is in no error.
-fn no_answer(error: reqwest::Error) -> CourierError {
-    let error: Box<dyn Error + Send + Sync> = error.without_url().into();
-    CourierError::Unreachable(error)
+/// Why it was not told.
+fn untold(error: HttpError) -> CourierError {
+    match error {
+        HttpError::Beyond(why) => CourierError::Address(why),
+        error @ (HttpError::Elsewhere(_)
+        | HttpError::NoClient(_)
+        | HttpError::NoAnswer(_)
+        | HttpError::TooLarge { .. }
+        | HttpError::NotJson(_)) => CourierError::Unreachable(error.into()),
+    }
 }
 
 fn mac(secret: &SecretString, parcel: &Parcel) -> Result<String, CourierError> {
@@ -135,7 +122,7 @@ impl Courier for HttpCourier {
 impl fmt::Debug for HttpCourier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpCourier")
-            .field("reach", &self.reach)
+            .field("client", &self.client)
             .finish_non_exhaustive()
     }
 }

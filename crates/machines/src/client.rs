@@ -44,8 +44,7 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(InvalidClient::Base(base.to_owned()));
         }
-        // Fails only when the process has chosen a provider already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        nightshift_http::tls::choose();
         let affinity = Affinity::default();
         Ok(Self {
             inner: Arc::new(Inner {

@@ -80,8 +80,7 @@ struct Events {
 
 /// An HTTP client for loopback: no proxy of the environment, no redirects.
 pub fn http() -> Result<reqwest::Client> {
-    // Fails only when the process has chosen a provider already, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    nightshift_http::tls::choose();
     reqwest::Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())

@@ -162,7 +162,7 @@ impl Hooks {
         let url =
             |endpoint: &uuid::Uuid| format!("http://{address}/v1/hooks/{}", endpoint.simple());
         // No TLS is spoken here, but the client does not build without a provider of it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        nightshift_http::tls::choose();
         Ok(Self {
             urls: Arc::new(cast.endpoints.iter().map(url).collect()),
             http: reqwest::Client::builder()

@@ -97,8 +97,7 @@ impl Discovery {
         if let Some(made) = self.client.get() {
             return Ok(made);
         }
-        // Several crates may want the provider; whoever comes first installs it.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        nightshift_http::tls::choose();
         let client = Client::builder()
             .redirect(Policy::none())
             .timeout(TIMEOUT)
