@@ -100,9 +100,13 @@ fn measured(stack: &Stack, function: &str, metric: &str) -> Result<Vec<f64>> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .filter(|line| line["_aws"].is_object());
     Ok(lines
-        .flat_map(|line| match &line[metric] {
-            Value::Array(values) => values.clone(),
-            value => vec![value.clone()],
+        .flat_map(|line| {
+            let value = &line[metric];
+            // One value stands alone.
+            value
+                .as_array()
+                .cloned()
+                .unwrap_or_else(|| vec![value.clone()])
         })
         .filter_map(|value| value.as_f64())
         .collect())
