@@ -11,6 +11,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -164,6 +165,7 @@ impl Desk {
         serde_json::to_string(&Observed {
             evidence,
             truncated: false,
+            redacted: 0,
             answer,
         })
         .unwrap()
@@ -269,6 +271,34 @@ fn shop() -> PathBuf {
         .join("../local/shop")
         .canonicalize()
         .unwrap()
+}
+
+/// `output-secrets`: trace ids, commits and digests, the texts of a real system, and no secret.
+#[test]
+fn nothing_that_was_recorded_looks_like_a_secret() {
+    let mut texts = 0;
+    for incident in fs::read_dir(shop().join("recordings")).unwrap() {
+        for name in [
+            "logs.ndjson.gz",
+            "spans.ndjson.gz",
+            "commits.json.gz",
+            "files.json.gz",
+        ] {
+            let packed = fs::File::open(incident.as_ref().unwrap().path().join(name)).unwrap();
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(packed)
+                .read_to_string(&mut text)
+                .unwrap();
+            for line in text.lines() {
+                texts += 1;
+                // A line of the log is JSON, a piece of a longer document is text; both count.
+                let line = serde_json::from_str(line).unwrap_or_else(|_| json!(line));
+                let (scrubbed, found) = nightshift_mcp_kit::secrets::scrub(line.clone());
+                assert_eq!(found.total(), 0, "{found:?}: {line}\n{scrubbed}");
+            }
+        }
+    }
+    assert!(texts > 40_000, "{texts} texts were read");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,8 +19,16 @@ pub struct Observed<T> {
     pub evidence: EvidenceId,
     /// Whether the answer was cut to fit; narrow the question to see the rest.
     pub truncated: bool,
+    /// How many secrets were taken out of the answer; each left a note such as `[redacted:jwt]` in its place.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub redacted: u32,
     /// The answer.
     pub answer: T,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "it is what serde gives")]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// The time range of a question, in UTC. Without one, a tool looks from 30 minutes before the alert fired to

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use chrono::TimeDelta;
-use nightshift_mcp_kit::{Environment, InvalidEnvironment, ServerConfig};
+use nightshift_mcp_kit::{Environment, InvalidEnvironment, ServerConfig, hosts::Hosts};
 use secrecy::SecretString;
 
 use crate::Credentials;
@@ -22,6 +22,8 @@ pub struct Config {
     /// `NIGHTSHIFT_INTERNAL_LISTEN`: where the other servers reach the internal API. No sandbox
     /// may reach it.
     pub internal_listen: SocketAddr,
+    /// `NIGHTSHIFT_INTERNAL_HOST`: the name under which they do, where it is not one of this machine's own.
+    pub internal_names: Hosts,
     /// `DATABASE_URL`: may hold a password, so it is not shown.
     pub database_url: SecretString,
     /// `NIGHTSHIFT_DATABASE_CONNECTIONS`: at most this many at once.
@@ -43,6 +45,9 @@ impl Config {
         let env = &mut environment;
         let server = ServerConfig::read(env);
         let internal_listen = env.require("NIGHTSHIFT_INTERNAL_LISTEN");
+        let internal_names = env
+            .optional_text("NIGHTSHIFT_INTERNAL_HOST")
+            .map_or_else(Hosts::of_this_machine, |name| Hosts::named(&name));
         let database_url = env.secret("DATABASE_URL");
         let database_connections = env.or("NIGHTSHIFT_DATABASE_CONNECTIONS", DATABASE_CONNECTIONS);
         let credentials = read_credentials(env);
@@ -51,6 +56,7 @@ impl Config {
             Some(Self {
                 server: server?,
                 internal_listen: internal_listen?,
+                internal_names,
                 database_url: database_url?,
                 database_connections: database_connections?,
                 credentials: credentials?,

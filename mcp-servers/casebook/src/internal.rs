@@ -1,7 +1,7 @@
 //! The internal API: what servers without a database must know of a run, and where they put what
 //! it saw. Served on a listener that no sandbox reaches, to services that prove who they are.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,6 +15,8 @@ use nightshift_domain::{Epoch, InvestigationId};
 use nightshift_mcp_kit::{
     Runs,
     fit::{ANSWER_BYTES, json_bytes},
+    hosts::{self, Hosts},
+    limits::{self, RequestLimits},
     serve,
 };
 use nightshift_protocol::run::{
@@ -27,18 +29,25 @@ use crate::{CaseError, Cases, Credentials, InternalRuns, Service};
 
 /// The largest request that is read, in bytes: an answer, its arguments and what is around them.
 const REQUEST_BYTES: usize = 512 * 1024;
+/// How long a request may take to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// The internal API's routes, and `GET /healthz` beside them.
-pub fn routes(cases: Cases, credentials: Credentials) -> Router {
+/// The internal API's routes, and `GET /healthz` beside them. Servers ask under one of `names`.
+pub fn routes(cases: Cases, credentials: Credentials, names: Hosts) -> Router {
+    let limits = RequestLimits {
+        bytes: REQUEST_BYTES,
+        time: REQUEST_TIME,
+    };
     let runs = Router::new()
         .route("/internal/v1/runs/{investigation}", get(status))
         .route("/internal/v1/runs/{investigation}/evidence", post(evidence))
         .route("/internal/v1/runs/{investigation}/calls", post(calls))
         .route("/internal/v1/runs/{investigation}/model", post(model))
-        .layer(DefaultBodyLimit::max(REQUEST_BYTES))
-        .layer(from_fn_with_state(Arc::new(credentials), identify))
+        .layer(DefaultBodyLimit::disable())
         .with_state(cases);
-    serve::with_health(runs)
+    let runs =
+        limits::bounded(runs, limits).layer(from_fn_with_state(Arc::new(credentials), identify));
+    serve::with_health(hosts::only(runs, names))
 }
 
 /// Why a service's request was not carried out.

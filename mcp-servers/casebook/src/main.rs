@@ -28,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let server = Arc::new(CasebookServer::new(cases.clone())?);
     let tools = Tools::new(server, Arc::new(cases.clone()));
     let agents = serve::routes(&config.server.public_host, gate, tools);
-    let services = internal_routes(cases, config.credentials);
+    let services = internal_routes(cases, config.credentials, config.internal_names);
 
     let end = End::of_process(config.server.exit_with_parent);
     tokio::try_join!(

@@ -29,7 +29,7 @@ use rmcp::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use crate::{EvidenceLog, LogRefusal, Permission, ToolError, clean, fit};
+use crate::{EvidenceLog, LogRefusal, Permission, ToolError, fit, secrets};
 
 /// What a verified token of a live run allows. Only the gate makes one.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ impl<P> std::fmt::Debug for Caller<P> {
 impl<P: Permission> Caller<P> {
     /// Records what the tool saw, then answers with it and with the evidence to cite.
     ///
-    /// The answer is cleaned first; what is recorded is what the agent will see. Where it cannot
+    /// The answer is cleaned and its secrets are taken out first; what is recorded is what the agent will see. Where it cannot
     /// be recorded, or takes more than [`fit::ANSWER_BYTES`], the agent sees an error and nothing
     /// else.
     pub async fn observe<A, T>(
@@ -157,11 +157,12 @@ impl<P: Permission> Caller<P> {
         A: Serialize + Sync,
         T: Serialize + DeserializeOwned,
     {
-        let arguments = serde_json::to_value(arguments).map(clean::value);
-        let content = serde_json::to_value(answer).map(clean::value);
-        let (Ok(arguments), Ok(content)) = (arguments, content) else {
+        let arguments = serde_json::to_value(arguments).map(secrets::scrub);
+        let content = serde_json::to_value(answer).map(secrets::scrub);
+        let (Ok((arguments, _)), Ok((content, redactions))) = (arguments, content) else {
             return Err(ToolError::new("the answer has no JSON form"));
         };
+        redactions.log(&self.call.tool);
         if fit::json_bytes(&content).is_none_or(|bytes| bytes > fit::ANSWER_BYTES) {
             return Err(ToolError::new(format!(
                 "the answer takes more than {} KiB; narrow the question",
@@ -186,6 +187,7 @@ impl<P: Permission> Caller<P> {
                 Ok(Json(Observed {
                     evidence,
                     truncated,
+                    redacted: redactions.total(),
                     answer,
                 }))
             }

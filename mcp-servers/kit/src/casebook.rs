@@ -38,9 +38,8 @@ pub enum ClientError {
 
 /// An HTTP client for our own servers: no redirects, no proxies, short patience.
 pub fn http_client() -> Result<reqwest::Client, ClientError> {
-    // The client wants a TLS provider even for plain addresses. A second installation is refused
-    // and harmless: the first one serves.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    // The client wants a TLS provider even for plain addresses.
+    nightshift_http::tls::choose();
     reqwest::Client::builder()
         .connect_timeout(Duration::from_secs(1))
         .timeout(PATIENCE)

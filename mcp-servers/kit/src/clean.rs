@@ -3,6 +3,9 @@
 //! Log lines, commit messages and alerts are written by others. Escape sequences, control
 //! characters and characters that reorder or hide text can show a person something other than
 //! what the agent read, so no answer carries them.
+//!
+//! Controls: `output-control` (control characters and escape sequences), `output-bidi` (characters that
+//! reorder), `output-hidden` (zero width, tags, and other characters that nobody sees).
 
 use std::borrow::Cow;
 
@@ -48,8 +51,8 @@ pub fn value(value: Value) -> Value {
     }
 }
 
-/// Skips what follows an escape character: `[` with parameters up to a final letter, `]` up to its
-/// terminator, or one character.
+/// Skips what follows an escape character: `[` with parameters up to a final letter, a string that only the
+/// terminal reads (`]`, `P`, `X`, `^`, `_`) up to its terminator, or one character.
 fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match rest.peek() {
         Some('[') => {
@@ -64,7 +67,7 @@ fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
                 }
             }
         }
-        Some(']') => {
+        Some(']' | 'P' | 'X' | '^' | '_') => {
             while let Some(character) = rest.peek().copied() {
                 if character == '\n' || character == ESCAPE {
                     return;
@@ -89,6 +92,11 @@ const fn is_unwelcome(character: char) -> bool {
         '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}'
         // soft hyphen, Arabic letter mark, Mongolian vowel separator
         | '\u{ad}' | '\u{61c}' | '\u{180e}'
+        // joiners and fillers that have no width: grapheme joiner, Hangul, Khmer, musical
+        | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
+        | '\u{1d173}'..='\u{1d17a}'
+        // variation selectors, which can spell bytes; the one that makes an emoji stays
+        | '\u{180b}'..='\u{180d}' | '\u{fe00}'..='\u{fe0e}' | '\u{e0100}'..='\u{e01ef}'
         // zero width and direction marks, embeddings and overrides, invisible operators, isolates
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         // byte order mark, interlinear annotation, tags
@@ -118,6 +126,35 @@ mod tests {
         );
         assert_eq!(text("cut\u{1b}["), "cut");
         assert_eq!(text("\u{1b}\u{1b}[2Jx"), "x");
+        assert_eq!(text("a\u{1b}Pq#0;payload\u{1b}\\b\u{1b}_x\u{7}c"), "abc");
+    }
+
+    /// `output-control`, `output-bidi`, `output-hidden`: one by one, for all there are.
+    #[test]
+    fn no_character_that_acts_or_hides_passes_and_cleaning_twice_changes_nothing() {
+        for character in '\0'..=char::MAX {
+            let dirty = format!("a{character}b\u{1b}[{character}mc");
+            let once = text(&dirty);
+            assert!(
+                !once
+                    .chars()
+                    .any(|kept| kept.is_control() && kept != '\n' && kept != '\t'),
+                "{dirty:?} left {once:?}"
+            );
+            assert_eq!(text(&once), once, "{dirty:?}");
+        }
+        for hidden in [
+            "\u{200b}",
+            "\u{2066}",
+            "\u{202e}",
+            "\u{e0041}",
+            "\u{e0101}",
+            "\u{3164}",
+            "\u{feff}",
+        ] {
+            assert_eq!(text(hidden), "", "{hidden:?}");
+        }
+        assert_eq!(text("\u{2764}\u{fe0f}"), "\u{2764}\u{fe0f}");
     }
 
     #[test]

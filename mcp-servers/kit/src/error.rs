@@ -2,7 +2,7 @@
 
 use rmcp::model::{ContentBlock, IntoContents};
 
-use crate::clean;
+use crate::secrets;
 
 /// The tool ran and failed. The agent sees the text, so it must help the agent to choose its next
 /// call, and it must never carry a credential or another tenant's data.
@@ -14,7 +14,7 @@ impl ToolError {
     /// Tells the agent what went wrong, in words made for it.
     #[must_use]
     pub fn new(text: impl AsRef<str>) -> Self {
-        Self(clean::text(text.as_ref()).into_owned())
+        Self(secrets::scrub_text(text.as_ref()).0)
     }
 
     /// Tells the agent the failure's own words. Only for errors whose words are made for it.

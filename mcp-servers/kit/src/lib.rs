@@ -5,7 +5,10 @@ pub mod casebook;
 pub mod clean;
 pub mod config;
 pub mod fit;
+pub mod hosts;
+pub mod limits;
 pub mod logging;
+pub mod secrets;
 pub mod serve;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -16,12 +19,12 @@ mod error;
 mod evidence;
 mod gate;
 mod keys;
-mod runs;
-mod scope;
-mod scoped;
 mod metadata;
 mod one_line;
 mod proof;
+mod runs;
+mod scope;
+mod scoped;
 mod token;
 
 pub use caller::{Caller, Grant, Refusal};
@@ -31,10 +34,10 @@ pub use config::{CasebookLink, Environment, InvalidEnvironment, ServerConfig};
 pub use error::ToolError;
 pub use evidence::{EvidenceLog, LogRefusal, ModelLog};
 pub use gate::{Gate, protect};
+pub use jsonwebtoken::jwk::JwkSet;
 pub use keys::{JwksUrl, KeySource, Keyring, KeysUnavailable};
 pub use runs::{CachedRuns, Runs, RunsUnavailable};
 pub use scope::{
-pub use jsonwebtoken::jwk::JwkSet;
     CaseRead, CaseWrite, CodeRead, LogsRead, MetricsRead, ModelUse, Permission, TracesRead,
 };
 pub use scoped::{ScopedRouter, ScopesIncomplete, ToolServer, Tools};

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use http::request::Parts;
@@ -25,9 +26,10 @@ use rmcp::{
     service::RequestContext,
 };
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout};
 
-use crate::{EvidenceLog, Grant, caller::Call, clean, fit};
+use crate::{EvidenceLog, Grant, LogRefusal, caller::Call, clean, fit, secrets};
 
 /// Arguments of audited calls are kept up to this many bytes of JSON.
 const AUDITED_ARGUMENT_BYTES: usize = 4 * 1024;
@@ -59,6 +61,9 @@ pub enum ScopesIncomplete {
 pub trait ToolServer: Sized + Send + Sync + 'static {
     /// Which server it is; its tokens are for this audience.
     const AUDIENCE: Audience;
+
+    /// How long a tool may take. Control: `tool-time`.
+    const PATIENCE: Duration = Duration::from_mins(1);
 
     /// What the model reads about the server as a whole.
     const INSTRUCTIONS: &'static str;
@@ -160,7 +165,14 @@ impl<S: ToolServer> Tools<S> {
         self.server.tools().allows(grant, tool)
     }
 
-    async fn audit(&self, grant: &Grant, call: &Call, arguments: Value, ending: Ending) -> bool {
+    /// Control: `audit`. A row for the call at the casebook, whoever made it and however it ended.
+    async fn audit(
+        &self,
+        grant: &Grant,
+        call: &Call,
+        arguments: Value,
+        ending: Ending,
+    ) -> Result<(), LogRefusal> {
         let (outcome, detail) = match ending {
             Ending::Refused => ("refused", Some("no such tool for this caller".to_owned())),
             Ending::Failed(detail) => ("failed", Some(fit::text(detail, AUDITED_DETAIL_BYTES).0)),
@@ -184,7 +196,7 @@ impl<S: ToolServer> Tools<S> {
                 "A tool call is missing from the audit"
             );
         }
-        kept.is_ok()
+        kept
     }
 }
 
@@ -242,31 +254,42 @@ impl<S: ToolServer> ServerHandler for Tools<S> {
             log: Arc::clone(&self.log),
             observed: Arc::new(AtomicBool::new(false)),
         };
+        // Control: `unknown-as-denied`. One path for both, and nothing of the server is touched on it.
         if !self.allows(&grant, &name) || !self.server.tools().router.has_route(&name) {
-            self.audit(&grant, &call, arguments, Ending::Refused).await;
+            // Without its row the refusal is the same: it tells nothing.
+            let _ = self.audit(&grant, &call, arguments, Ending::Refused).await;
             return Err(unknown_tool());
         }
 
         context.extensions.insert(call.clone());
         let context = ToolCallContext::new(self.server.as_ref(), request, context);
-        let answer = self.server.tools().router.call(context).await;
+        let answering = self.server.tools().router.call(context);
+        let answer = timeout(S::PATIENCE, answering)
+            .await
+            .unwrap_or_else(|_| Ok(failure(&too_slow(S::PATIENCE))));
+        let observed = call.observed.load(Ordering::Relaxed);
+        let answer = if observed {
+            answer
+        } else {
+            scrubbed(answer, &call.tool)
+        };
 
         let ending = match &answer {
             Err(error) => Ending::Failed(error.message.to_string()),
             Ok(CallToolResponse::Complete(result)) if result.is_error == Some(true) => {
                 Ending::Failed(words(result))
             }
-            Ok(_) if call.observed.load(Ordering::Relaxed) || !S::audits(&name) => return answer,
+            Ok(_) if observed || !S::audits(&name) => return answer,
             Ok(_) => Ending::Answered,
         };
-        let failed = matches!(ending, Ending::Failed(_));
-        if self.audit(&grant, &call, arguments, ending).await || failed {
-            return answer;
+        // Control: `audit-or-silence`. What has no row is not said, not even how it failed.
+        match self.audit(&grant, &call, arguments, ending).await {
+            Ok(()) => answer,
+            Err(LogRefusal::NotLive) => Ok(failure("this run is over")),
+            Err(LogRefusal::Unavailable(_)) => Ok(failure(
+                "the call could not be recorded, so its answer is withheld; ask again",
+            )),
         }
-        Ok(CallToolResult::error(vec![ContentBlock::text(
-            "the call could not be recorded, so its answer is withheld; ask again",
-        )])
-        .into())
     }
 
     async fn list_prompts(
@@ -314,13 +337,58 @@ fn unknown_tool() -> ErrorData {
     ErrorData::invalid_params("unknown tool", None)
 }
 
-/// Arguments as they are kept in the audit: cleaned, and not more than is useful there.
+/// Arguments as they are kept in the audit: without secrets, and not more than is useful there. What is cut
+/// can still be told apart, by its hash.
 fn audited(arguments: Option<&rmcp::model::JsonObject>) -> Value {
-    let bytes = arguments.and_then(fit::json_bytes).unwrap_or(0);
+    let arguments = Value::Object(arguments.cloned().unwrap_or_default());
+    let bytes = fit::json_bytes(&arguments).unwrap_or(0);
     if bytes > AUDITED_ARGUMENT_BYTES {
-        return json!({ "cut": true, "bytes": bytes });
+        let digest = Sha256::digest(arguments.to_string());
+        let hash = digest
+            .iter()
+            .fold(String::new(), |hash, byte| hash + &format!("{byte:02x}"));
+        return json!({ "cut": true, "bytes": bytes, "sha256": hash });
     }
-    clean::value(Value::Object(arguments.cloned().unwrap_or_default()))
+    secrets::scrub(arguments).0
+}
+
+/// An answer that was not recorded as evidence, cleaned and without secrets as evidence is.
+fn scrubbed(
+    answer: Result<CallToolResponse, ErrorData>,
+    tool: &str,
+) -> Result<CallToolResponse, ErrorData> {
+    let mut result = match answer {
+        Ok(CallToolResponse::Complete(result)) => result,
+        Ok(other) => return Ok(other),
+        Err(mut error) => {
+            error.message = secrets::scrub_text(&error.message).0.into();
+            error.data = error.data.map(|data| secrets::scrub(data).0);
+            return Err(error);
+        }
+    };
+    if let Some(structured) = result.structured_content.take() {
+        let (structured, found) = secrets::scrub(structured);
+        found.log(tool);
+        // The text is a copy of the structure.
+        result.content = vec![ContentBlock::text(structured.to_string())];
+        result.structured_content = Some(structured);
+    } else {
+        let (text, found) = secrets::scrub_text(&words(&result));
+        found.log(tool);
+        result.content = vec![ContentBlock::text(text)];
+    }
+    Ok(result.into())
+}
+
+fn failure(text: &str) -> CallToolResponse {
+    CallToolResult::error(vec![ContentBlock::text(text)]).into()
+}
+
+fn too_slow(patience: Duration) -> String {
+    format!(
+        "no answer within {} s; narrow the question",
+        patience.as_secs()
+    )
 }
 
 fn words(result: &CallToolResult) -> String {

@@ -1,8 +1,10 @@
 //! Starts a server: the gate, the tools behind it, a health check beside it, and an orderly end.
 
+mod connections;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, routing::get, serve::ListenerExt};
+use axum::{Router, routing::get};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
@@ -10,11 +12,20 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     EvidenceLog, Gate, JwksUrl, Keyring, Runs, ServerConfig, SystemClock, TokenRules,
-    TokenVerifier, ToolServer, Tools, casebook, protect,
+    TokenVerifier, ToolServer, Tools, casebook,
+    hosts::{self, Hosts},
+    limits::{self, RequestLimits},
+    protect,
 };
+
+pub use connections::{CONNECTIONS, HEAD_TIME};
 
 /// The largest request that is read, in bytes.
 pub const REQUEST_BYTES: usize = 256 * 1024;
+/// How long a request may take to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How long a request may wait for its answer: the tool's own time, and the record's.
+const ANSWER_TIME: Duration = Duration::from_secs(90);
 /// How long open requests may take after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -29,9 +40,6 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
-    /// The listener failed.
-    #[error("the listener failed")]
-    Serve(#[source] io::Error),
     /// The client for the signing keys could not be made.
     #[error(transparent)]
     Client(#[from] casebook::ClientError),
@@ -51,6 +59,7 @@ pub fn gate(
     let rules = TokenRules {
         issuer: config.token_issuer.clone(),
         audience,
+        origin: config.public_origin.clone(),
     };
     let verifier = TokenVerifier::new(rules, keys, Arc::new(SystemClock));
     Ok(Arc::new(Gate::new(verifier, runs)))
@@ -59,11 +68,10 @@ pub fn gate(
 /// The routes of an MCP server: `/mcp` behind the gate, `/healthz` beside it.
 pub fn routes<S: ToolServer>(public_host: &str, gate: Arc<Gate>, tools: Tools<S>) -> Router {
     let settings = StreamableHttpServerConfig::default()
-        origin: config.public_origin.clone(),
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_allowed_hosts([public_host, "localhost", "127.0.0.1", "::1"])
-        // No browser is a client of ours, so any `Origin` is refused.
+        // Both are checked before as well: here for whoever serves the tools without our layers.
         .enforce_origin_validation()
         .with_max_request_body_bytes(REQUEST_BYTES);
     let mcp = StreamableHttpService::new(
@@ -71,7 +79,13 @@ pub fn routes<S: ToolServer>(public_host: &str, gate: Arc<Gate>, tools: Tools<S>
         Arc::new(NeverSessionManager::default()),
         settings,
     );
-    with_health(protect(Router::new().route_service("/mcp", mcp), gate))
+    let limits = RequestLimits {
+        bytes: REQUEST_BYTES,
+        time: REQUEST_TIME,
+    };
+    let tools = Router::new().route_service("/mcp", mcp);
+    let tools = limits::bounded(limits::answered_within(tools, ANSWER_TIME), limits);
+    with_health(hosts::only(protect(tools, gate), Hosts::named(public_host)))
 }
 
 /// Adds `GET /healthz`, which needs no token.
@@ -103,19 +117,12 @@ pub async fn until_ended(address: SocketAddr, routes: Router, end: End) -> Resul
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
     tracing::info!(%address, "Listening");
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(%error, "Cannot switch off delays of small packets");
-        }
-    });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(end.clone().came());
-    tokio::select! {
-        served = served.into_future() => served.map_err(ServeError::Serve),
-        () = async { end.came().await; tokio::time::sleep(DRAIN).await } => {
-            tracing::warn!("Ending with requests still open");
-            Ok(())
-        }
+    let mut open = connections::accept(listener, routes, end).await;
+    let drained = async { while open.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("Ending with requests still open");
     }
+    Ok(())
 }
 
 /// When a server ends.

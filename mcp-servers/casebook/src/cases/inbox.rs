@@ -1,7 +1,7 @@
 //! Questions from people and the agent's answers.
 
 use nightshift_domain::MessageId;
-use nightshift_mcp_kit::clean;
+use nightshift_mcp_kit::secrets;
 use nightshift_protocol::{Step, tools::casebook::InboxMessage};
 use nightshift_store::{CHANNEL_OUTBOX, StoreError};
 
@@ -55,7 +55,7 @@ impl Cases {
         let investigation = self.held(&mut tx, run).await?;
         let now = self.clock.now();
         if !tx
-            .answer_message(run.investigation, id, &clean::text(text), now)
+            .answer_message(run.investigation, id, &secrets::scrub_text(text).0, now)
             .await?
         {
             return Ok(());

@@ -6,7 +6,7 @@ use nightshift_domain::{
     AlertId, Report,
     report::{ReportDraft, settle::settle},
 };
-use nightshift_mcp_kit::clean;
+use nightshift_mcp_kit::secrets;
 use nightshift_protocol::{Step, tools::casebook::ReportAccepted};
 use nightshift_store::{CHANNEL_OUTBOX, StoreError};
 use serde_json::json;
@@ -103,10 +103,15 @@ fn accepted(report: &Report) -> ReportAccepted {
     }
 }
 
-/// People read reports in terminals and chats, so the draft's texts are cleaned as answers are.
+/// People read reports in terminals and chats, so the draft's texts are cleaned as answers are, and a secret
+/// in them goes no further. Control: `report-secrets`.
 fn cleaned(draft: &ReportDraft) -> Result<ReportDraft, CaseError> {
     serde_json::to_value(draft)
-        .map(clean::value)
+        .map(|draft| {
+            let (draft, found) = secrets::scrub(draft);
+            found.log("casebook.submit_report");
+            draft
+        })
         .and_then(serde_json::from_value)
         .map_err(|_| CaseError::Malformed)
 }

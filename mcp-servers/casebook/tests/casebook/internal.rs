@@ -5,7 +5,7 @@ use http::{Request, StatusCode, header::AUTHORIZATION};
 use nightshift_casebook::{Credentials, internal_routes};
 use nightshift_domain::{Epoch, EvidenceKind, Investigation, InvestigationId};
 use nightshift_mcp_kit::{
-    CasebookClient, CasebookLink, Clock, EvidenceLog, LogRefusal, ModelLog, Runs, casebook,
+    CasebookClient, CasebookLink, Clock, EvidenceLog, LogRefusal, ModelLog, Runs, casebook, hosts::Hosts,
 };
 use nightshift_protocol::run::{RecordCall, RecordEvidence, RecordModelUse};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn credentials() -> Credentials {
 
 /// The internal API on a real listener, and a client of the service with this secret.
 async fn client(world: &World, secret: &str) -> CasebookClient {
-    let routes = internal_routes(world.cases.clone(), credentials());
+    let routes = internal_routes(world.cases.clone(), credentials(), Hosts::of_this_machine());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap())
         .parse()
@@ -272,10 +272,10 @@ async fn who_does_not_prove_to_be_a_service_learns_nothing(pg: PgPool) {
     let world = World::new(pg).await;
     let tenant = world.tenant("acme").await;
     let run = world.run(tenant, "ledger").await;
-    let routes = internal_routes(world.cases.clone(), credentials());
+    let routes = internal_routes(world.cases.clone(), credentials(), Hosts::of_this_machine());
     let id = run.key.investigation;
     let ask = async |path: &str, headers: &[&str]| {
-        let mut request = Request::get(path);
+        let mut request = Request::get(path).header("host", "localhost");
         for header in headers {
             request = request.header(AUTHORIZATION, *header);
         }

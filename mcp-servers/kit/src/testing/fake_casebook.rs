@@ -12,8 +12,9 @@ use nightshift_domain::{Epoch, EvidenceId, InvestigationId, scope::Audience};
 use nightshift_protocol::run::{RecordCall, RecordEvidence, RecordModelUse, RunStatus};
 
 use crate::{
-    EvidenceLog, LogRefusal, ModelLog, Pending, Runs, RunsUnavailable, clean,
+    EvidenceLog, LogRefusal, ModelLog, Pending, Runs, RunsUnavailable,
     fit::{ANSWER_BYTES, json_bytes},
+    secrets,
 };
 
 /// Knows the runs that it was told of, and keeps what it is given.
@@ -155,8 +156,8 @@ fn well_formed(evidence: &RecordEvidence) -> Result<(), LogRefusal> {
             "the answer's size",
         ),
         (
-            clean::value(evidence.content.clone()) == evidence.content,
-            "the answer's characters",
+            secrets::scrub(evidence.content.clone()).0 == evidence.content,
+            "the answer's characters or secrets",
         ),
     ];
     match checks.into_iter().find(|(holds, _)| !holds) {

@@ -257,6 +257,7 @@ async fn health_needs_no_token_and_everything_else_does() {
         Request::builder()
             .method(method)
             .uri(path)
+            .header(HOST, "localhost")
             .body(Body::empty())
             .unwrap()
     };
@@ -269,9 +270,9 @@ async fn health_needs_no_token_and_everything_else_does() {
         let answer = server.send(request(method.clone(), "/mcp")).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method}");
     }
-}
     let nowhere = server.send(request(Method::GET, "/nowhere")).await;
     assert_eq!(nowhere.status, StatusCode::UNAUTHORIZED);
+}
 
 #[test]
 fn a_server_whose_scopes_do_not_match_its_tools_is_not_made() {

@@ -183,6 +183,7 @@ impl Desk<'_> {
         let content = serde_json::to_value(Observed {
             evidence,
             truncated: false,
+            redacted: 0,
             answer,
         })
         .unwrap();
