@@ -19,7 +19,8 @@ pub struct Config {
     pub provider: ProviderName,
     /// `NIGHTSHIFT_MODELS`: which models may be asked for.
     pub models: Models,
-    /// `NIGHTSHIFT_RUN_TOKENS`: what one run may use.
+    /// `NIGHTSHIFT_RUN_TOKENS`, `NIGHTSHIFT_RUN_REQUESTS`, `NIGHTSHIFT_TENANT_REQUESTS`: tokens of one
+    /// run, and requests at once of one run and of one tenant.
     pub run_limits: RunLimits,
 }
 
@@ -106,24 +107,31 @@ impl Config {
                 environment.complain("NIGHTSHIFT_MODELS", format!("is not usable: {error}"));
             })
             .ok();
-        let run_tokens = environment.or("NIGHTSHIFT_RUN_TOKENS", RunLimits::default().tokens);
-        let config = match (server, casebook, provider, models, run_tokens) {
-            (Some(server), Some(casebook), Some(provider), Some(models), Some(tokens)) => {
-                Some(Self {
-                    server,
-                    casebook,
-                    provider,
-                    models,
-                    run_limits: RunLimits {
-                        tokens,
-                        ..RunLimits::default()
-                    },
-                })
-            }
-            _ => None,
+        let run_limits = run_limits(&mut environment);
+        let config = || {
+            Some(Self {
+                server: server?,
+                casebook: casebook?,
+                provider: provider?,
+                models: models?,
+                run_limits: run_limits?,
+            })
         };
+        let config = config();
         environment.finish(config)
     }
+}
+
+fn run_limits(environment: &mut Environment) -> Option<RunLimits> {
+    let usual = RunLimits::default();
+    let tokens = environment.or("NIGHTSHIFT_RUN_TOKENS", usual.tokens);
+    let at_once = environment.or("NIGHTSHIFT_RUN_REQUESTS", usual.at_once);
+    let tenant_at_once = environment.or("NIGHTSHIFT_TENANT_REQUESTS", usual.tenant_at_once);
+    Some(RunLimits {
+        tokens: tokens?,
+        at_once: at_once?,
+        tenant_at_once: tenant_at_once?,
+    })
 }
 
 fn provider(environment: &mut Environment) -> Option<ProviderName> {

@@ -6,7 +6,7 @@ pub mod policy;
 pub(crate) mod door;
 mod refusal;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -18,9 +18,18 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use nightshift_domain::Scope;
-use nightshift_mcp_kit::{Clock, Gate, Grant, ModelLog, protect, serve::with_health};
-use nightshift_protocol::{messages::Usage, run::RecordModelUse};
-use serde_json::Value;
+use nightshift_mcp_kit::{
+    Clock, EvidenceLog, Gate, Grant, ModelLog,
+    hosts::{self, Hosts},
+    limits::{self, RequestLimits},
+    protect, secrets,
+    serve::with_health,
+};
+use nightshift_protocol::{
+    messages::Usage,
+    run::{RecordCall, RecordModelUse},
+};
+use serde_json::{Value, json};
 
 pub(crate) use self::door::FromProvider;
 use self::{
@@ -35,6 +44,8 @@ use crate::{
 
 /// A request may have this many bytes.
 pub const REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// How long a request may take to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 /// Everything that the route needs.
 #[derive(Clone)]
@@ -43,17 +54,19 @@ pub struct Gateway {
     models: Arc<Models>,
     budget: Budget,
     log: Arc<dyn ModelLog>,
+    audit: Arc<dyn EvidenceLog>,
     clock: Arc<dyn Clock>,
 }
 
 impl Gateway {
-    /// A gateway to these providers.
+    /// A gateway to these providers. What was used goes to `log`, what was refused to `audit`.
     #[must_use]
     pub fn new(
         providers: Providers,
         models: Models,
         limits: RunLimits,
         log: Arc<dyn ModelLog>,
+        audit: Arc<dyn EvidenceLog>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -61,25 +74,32 @@ impl Gateway {
             models: Arc::new(models),
             budget: Budget::new(limits),
             log,
+            audit,
             clock,
         }
     }
 
-    async fn answer(&self, grant: &Grant, request: Request) -> Result<Response, Refusal> {
-        let arrived = self.clock.now();
+    async fn answer(
+        &self,
+        grant: &Grant,
+        arrived: DateTime<Utc>,
+        request: Request,
+    ) -> Result<Response, Refusal> {
         if !grant.allows(Scope::ModelUse) {
             return Err(Refusal::Scope);
         }
         let beta = request.headers().get("anthropic-beta").cloned();
-        let body = axum::body::to_bytes(request.into_body(), REQUEST_BYTES)
-            .await
-            .map_err(|_| Refusal::TooLarge)?;
+        let limits = RequestLimits {
+            bytes: REQUEST_BYTES,
+            time: REQUEST_TIME,
+        };
+        let body = limits::read(request.into_body(), limits).await?;
         let body: Value = serde_json::from_slice(&body)
             .map_err(|error| Refusal::Invalid(format!("the body is not JSON: {error}")))?;
         let admitted = policy::admit(body, &self.models)?;
-        let reserved = self
-            .budget
-            .reserve(grant.investigation(), admitted.worst_case())?;
+        let reserved =
+            self.budget
+                .reserve(grant.tenant(), grant.investigation(), admitted.worst_case())?;
         let choice = self.providers.choose(grant.investigation(), &admitted);
         if reserved.is_first() && choice.name() != "analyst" {
             // What it uses is known only when the answer ends; that the run works is known now.
@@ -120,6 +140,28 @@ impl Gateway {
         })
     }
 
+    /// Control: `audit`. A row for a request that was refused or came to nothing; the others have theirs as a
+    /// use of the model.
+    async fn note(&self, grant: &Grant, arrived: DateTime<Utc>, refusal: &Refusal) {
+        let took = (self.clock.now() - arrived).num_milliseconds();
+        let call = RecordCall {
+            epoch: grant.epoch(),
+            tool: "llm.messages".to_owned(),
+            arguments: json!({}),
+            outcome: refusal.outcome().to_owned(),
+            detail: Some(secrets::scrub_text(&refusal.to_string()).0),
+            took_ms: u64::try_from(took).unwrap_or(0),
+        };
+        if let Err(missing) = self.audit.call(grant.investigation(), call).await {
+            tracing::error!(
+                investigation.id = %grant.investigation(),
+                %refusal,
+                %missing,
+                "A refused request to the model is missing from the audit"
+            );
+        }
+    }
+
     fn record(
         &self,
         grant: &Grant,
@@ -157,19 +199,20 @@ impl std::fmt::Debug for Gateway {
     }
 }
 
-/// `POST /v1/messages` behind the gate; everything else is unknown.
-pub fn routes(gateway: Gateway, gate: Arc<Gate>) -> Router {
+/// `POST /v1/messages` behind the gate; everything else is unknown. Sandboxes ask for it as `public_host`.
+///
+/// Control: `model-paths`.
+pub fn routes(gateway: Gateway, gate: Arc<Gate>, public_host: &str) -> Router {
     let guarded = Router::new()
         .route("/v1/messages", post(messages))
         .method_not_allowed_fallback(unknown)
         .fallback(unknown)
         .with_state(gateway);
-    // Seen from outside: our own error shape, then one token in one header, then the gate.
-    with_health(
-        protect(guarded, gate)
-            .layer(from_fn(door::one_token))
-            .layer(from_fn(door::in_their_shape)),
-    )
+    // Seen from outside: the names we have, our own error shape, one token in one header, the gate.
+    let routes = protect(guarded, gate)
+        .layer(from_fn(door::one_token))
+        .layer(from_fn(door::in_their_shape));
+    with_health(hosts::only(routes, Hosts::named(public_host)))
 }
 
 async fn messages(
@@ -177,17 +220,19 @@ async fn messages(
     Extension(grant): Extension<Grant>,
     request: Request<Body>,
 ) -> Response {
-    gateway
-        .answer(&grant, request)
-        .await
-        .unwrap_or_else(|refusal| {
+    let arrived = gateway.clock.now();
+    match gateway.answer(&grant, arrived, request).await {
+        Ok(response) => response,
+        Err(refusal) => {
             tracing::warn!(
                 investigation.id = %grant.investigation(),
                 %refusal,
                 "Refused a request to the model"
             );
+            gateway.note(&grant, arrived, &refusal).await;
             refusal.into_response()
-        })
+        }
+    }
 }
 
 async fn unknown() -> Refusal {

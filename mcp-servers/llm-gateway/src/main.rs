@@ -49,12 +49,13 @@ async fn run() -> anyhow::Result<()> {
         providers,
         config.models.clone(),
         config.run_limits,
+        Arc::<CasebookClient>::clone(&casebook),
         casebook,
         Arc::new(SystemClock),
     );
     serve::until_ended(
         config.server.listen,
-        routes(gateway, gate),
+        routes(gateway, gate, &config.server.public_host),
         serve::End::of_process(config.server.exit_with_parent),
     )
     .await?;

@@ -50,27 +50,58 @@ pub struct Ask {
 
 type Settling = Box<dyn FnOnce(Option<String>, Usage) + Send + Sync>;
 
-/// Told once what a request used. Dropped without, it tells nothing: nothing was used.
-pub struct Settle(Option<Settling>);
+/// Told once what a request used.
+///
+/// Dropped untold before the request was sent, nothing was used. Dropped untold after, because a client
+/// hung up or a provider fell silent, the most that it can have used counts: whoever leaves early saves
+/// nothing.
+pub struct Settle {
+    settling: Option<Settling>,
+    sent: Option<Usage>,
+}
 
 impl Settle {
     /// Calls `settling` with the model that answered and what it used.
     #[must_use]
     pub fn new(settling: impl FnOnce(Option<String>, Usage) + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(settling)))
+        Self {
+            settling: Some(Box::new(settling)),
+            sent: None,
+        }
     }
 
     /// Tells it.
     pub fn used(&mut self, model: Option<String>, usage: Usage) {
-        if let Some(settling) = self.0.take() {
+        if let Some(settling) = self.settling.take() {
             settling(model, usage);
+        }
+    }
+
+    /// The request goes out; from now on silence costs this much.
+    pub const fn sent(&mut self, most: Usage) {
+        self.sent = Some(most);
+    }
+
+    /// The provider did not take the request: nothing was used so far.
+    pub const fn not_taken(&mut self) {
+        self.sent = None;
+    }
+}
+
+impl Drop for Settle {
+    fn drop(&mut self) {
+        if let Some(most) = self.sent.take() {
+            self.used(None, most);
         }
     }
 }
 
 impl std::fmt::Debug for Settle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Settle").field(&self.0.is_some()).finish()
+        f.debug_struct("Settle")
+            .field("open", &self.settling.is_some())
+            .field("sent", &self.sent)
+            .finish()
     }
 }
 

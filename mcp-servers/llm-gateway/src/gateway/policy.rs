@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{config::Models, tokens};
 
-/// Top-level fields that pass. Others are dropped: newer clients may send more than we know.
+/// Top-level fields that pass.
 const PASS: &[&str] = &[
     "model",
     "max_tokens",
@@ -21,22 +21,51 @@ const PASS: &[&str] = &[
     "thinking",
 ];
 
-/// Fields that ask the provider to reach out; dropping them silently would change what was asked.
+/// Fields that clients send, that we know, and that change nothing of what is asked: they are dropped.
+const DROP: &[&str] = &[
+    "cache_control",
+    "context_management",
+    "inference_geo",
+    "metadata",
+    "output_config",
+    "service_tier",
+];
+
+/// Fields that ask the provider to reach out, refused in words of their own.
 const REFUSE: &[&str] = &["mcp_servers", "container"];
+
+/// What a tool of the agent's own may say.
+const TOOL_FIELDS: &[&str] = &[
+    "cache_control",
+    "description",
+    "display_height_px",
+    "display_number",
+    "display_width_px",
+    "eager_input_streaming",
+    "input_examples",
+    "input_schema",
+    "max_characters",
+    "name",
+    "strict",
+    "type",
+];
 
 /// Tools that run where the agent runs.
 const OWN_TOOLS: &[&str] = &["custom", "bash_", "text_editor_", "memory_", "computer_"];
 
-/// Pieces of a turn that are what they say and nothing else.
-const BLOCKS: &[&str] = &[
-    "text",
-    "image",
-    "document",
-    "tool_use",
-    "tool_result",
-    "thinking",
-    "redacted_thinking",
-    "search_result",
+/// Pieces of a turn that are what they say and nothing else, and what each may hold.
+const BLOCKS: &[(&str, &[&str])] = &[
+    ("text", &["text", "citations"]),
+    ("image", &["source"]),
+    ("document", &["source", "title", "context", "citations"]),
+    ("tool_use", &["id", "name", "input"]),
+    ("tool_result", &["tool_use_id", "content", "is_error"]),
+    ("thinking", &["thinking", "signature"]),
+    ("redacted_thinking", &["data"]),
+    (
+        "search_result",
+        &["source", "title", "content", "citations"],
+    ),
 ];
 
 /// An answer may have this many tokens, whatever is asked for.
@@ -60,6 +89,9 @@ pub enum NotAllowed {
     /// A source that the provider would fetch.
     #[error("a `{0}` source would be fetched by the provider and is not available here")]
     Source(String),
+    /// A field that we do not know: it might ask for anything.
+    #[error("the field `{0}` is not known here")]
+    Unknown(String),
     /// A piece of a turn that we do not know.
     #[error("a content block of type `{0}` is not available here")]
     Block(String),
@@ -79,14 +111,23 @@ pub struct Admitted {
 }
 
 impl Admitted {
+    /// Roughly how many tokens the provider reads.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        tokens::of(&self.body)
+    }
+
     /// The most tokens that this request can use.
     #[must_use]
     pub fn worst_case(&self) -> u64 {
-        tokens::of(&self.body).saturating_add(self.max_tokens)
+        self.read().saturating_add(self.max_tokens)
     }
 }
 
 /// Lets a request through, reduced to what may pass.
+///
+/// Controls: `model-fields` (unknown fields are refused, wherever they stand), `model-list`,
+/// `model-server-tools` (tools, servers and sources that the provider would reach out for).
 pub fn admit(body: Value, models: &Models) -> Result<Admitted, NotAllowed> {
     let Value::Object(mut body) = body else {
         return Err(NotAllowed::Malformed("body"));
@@ -94,13 +135,8 @@ pub fn admit(body: Value, models: &Models) -> Result<Admitted, NotAllowed> {
     if let Some(field) = REFUSE.iter().find(|field| body.contains_key(**field)) {
         return Err(NotAllowed::Field(field));
     }
-    body.retain(|field, _| {
-        let passes = PASS.contains(&field.as_str());
-        if !passes {
-            tracing::debug!(field, "Dropped a field of a request to the model");
-        }
-        passes
-    });
+    body.retain(|field, _| !DROP.contains(&field.as_str()));
+    known(&body, PASS, "")?;
     let asked = text(&body, "model")?;
     let model = models
         .allowed(&asked)
@@ -117,6 +153,16 @@ pub fn admit(body: Value, models: &Models) -> Result<Admitted, NotAllowed> {
     if let Some(Value::Array(blocks)) = body.get("system") {
         blocks.iter().try_for_each(block)?;
     }
+    for (field, fields) in [
+        ("tool_choice", ["type", "name", "disable_parallel_tool_use"]),
+        ("thinking", ["type", "budget_tokens", "display"]),
+    ] {
+        match body.get(field) {
+            None => {}
+            Some(Value::Object(object)) => known(object, &fields, field)?,
+            Some(_) => return Err(NotAllowed::Malformed(field)),
+        }
+    }
     clamp_thinking(&mut body, max_tokens);
     let stream = body.get("stream").and_then(Value::as_bool).unwrap_or(false);
     body.insert("model".to_owned(), json!(model));
@@ -127,6 +173,18 @@ pub fn admit(body: Value, models: &Models) -> Result<Admitted, NotAllowed> {
         stream,
         max_tokens,
     })
+}
+
+/// Refuses an object with a field that is not among these.
+fn known(object: &Map<String, Value>, fields: &[&str], place: &str) -> Result<(), NotAllowed> {
+    let unknown = object
+        .keys()
+        .find(|field| !fields.contains(&field.as_str()));
+    match unknown {
+        None => Ok(()),
+        Some(field) if place.is_empty() => Err(NotAllowed::Unknown(field.clone())),
+        Some(field) => Err(NotAllowed::Unknown(format!("{place}.{field}"))),
+    }
 }
 
 fn text(body: &Map<String, Value>, field: &'static str) -> Result<String, NotAllowed> {
@@ -142,21 +200,20 @@ fn tools(body: &Map<String, Value>) -> Result<(), NotAllowed> {
     };
     let tools = tools.as_array().ok_or(NotAllowed::Malformed("tools"))?;
     for tool in tools {
-        if !tool.is_object() {
-            return Err(NotAllowed::Malformed("tools"));
-        }
+        let object = tool.as_object().ok_or(NotAllowed::Malformed("tools"))?;
         // A tool without a type is the caller's own.
         let kind = match tool.get("type") {
-            None | Some(Value::Null) => continue,
+            None | Some(Value::Null) => "custom",
             Some(Value::String(kind)) => kind,
             Some(_) => return Err(NotAllowed::Malformed("tools")),
         };
         if !OWN_TOOLS
             .iter()
-            .any(|own| kind == own || (own.ends_with('_') && kind.starts_with(own)))
+            .any(|own| kind == *own || (own.ends_with('_') && kind.starts_with(own)))
         {
-            return Err(NotAllowed::Tool(kind.clone()));
+            return Err(NotAllowed::Tool(kind.to_owned()));
         }
+        known(object, TOOL_FIELDS, "tools")?;
     }
     Ok(())
 }
@@ -171,6 +228,9 @@ fn messages(body: &Map<String, Value>) -> Result<(), NotAllowed> {
         let role = message.get("role").and_then(Value::as_str);
         if !matches!(role, Some("user" | "assistant" | "system")) {
             return Err(NotAllowed::Malformed("messages"));
+        }
+        if let Some(object) = message.as_object() {
+            known(object, &["role", "content"], "messages")?;
         }
         content(message.get("content"))?;
     }
@@ -190,23 +250,40 @@ fn block(block: &Value) -> Result<(), NotAllowed> {
         .get("type")
         .and_then(Value::as_str)
         .ok_or(NotAllowed::Malformed("messages"))?;
-    if !BLOCKS.contains(&kind) {
+    let Some((_, fields)) = BLOCKS.iter().find(|(known, _)| *known == kind) else {
         return Err(NotAllowed::Block(kind.to_owned()));
+    };
+    for field in block.as_object().into_iter().flat_map(Map::keys) {
+        let of_all = ["type", "cache_control"].contains(&field.as_str());
+        if !of_all && !fields.contains(&field.as_str()) {
+            return Err(NotAllowed::Unknown(format!("{kind}.{field}")));
+        }
     }
     if matches!(kind, "image" | "document") {
         source(block.get("source"))?;
     }
     match block.get("content") {
         // The input of a call is the caller's own; only results hold further blocks.
-        Some(inner @ Value::Array(_)) if kind == "tool_result" => content(Some(inner)),
-        _ => Ok(()),
+        Some(inner @ Value::Array(_)) => content(Some(inner)),
+        None | Some(Value::String(_)) => Ok(()),
+        Some(_) => Err(NotAllowed::Malformed("content")),
     }
 }
 
 fn source(from: Option<&Value>) -> Result<(), NotAllowed> {
     let from = from.ok_or(NotAllowed::Malformed("source"))?;
+    if let Some(object) = from.as_object() {
+        known(
+            object,
+            &["type", "media_type", "data", "content", "url", "file_id"],
+            "source",
+        )?;
+    }
     match from.get("type").and_then(Value::as_str) {
-        Some("base64" | "text") => Ok(()),
+        Some("base64" | "text") if from.get("url").is_none() && from.get("file_id").is_none() => {
+            Ok(())
+        }
+        Some(kind @ ("base64" | "text")) => Err(NotAllowed::Source(kind.to_owned())),
         Some("content") => content(from.get("content")),
         Some(other) => Err(NotAllowed::Source(other.to_owned())),
         None => Err(NotAllowed::Malformed("source")),
@@ -277,7 +354,11 @@ mod tests {
             ),
             ("tools", json!([{ "type": "something_new", "name": "x" }])),
         ] {
-            assert!(with(field, value.clone()).is_err(), "{field} {value}");
+            let refused = with(field, value.clone()).unwrap_err();
+            assert!(
+                !matches!(refused, NotAllowed::Malformed(_)),
+                "{field} {value}: {refused}"
+            );
         }
         let url = json!({ "type": "url", "url": "https://example.com/?secret" });
         for content in [
@@ -303,7 +384,33 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_are_dropped_and_numbers_are_clamped() {
+    fn an_unknown_field_is_refused_wherever_it_stands() {
+        assert_eq!(
+            with("web_access", json!(true)).unwrap_err(),
+            NotAllowed::Unknown("web_access".to_owned())
+        );
+        let tool =
+            json!([{ "name": "x", "input_schema": {}, "allowed_callers": ["code_execution"] }]);
+        assert_eq!(
+            with("tools", tool).unwrap_err(),
+            NotAllowed::Unknown("tools.allowed_callers".to_owned())
+        );
+        assert!(with("thinking", json!({ "type": "enabled", "fetch": 1 })).is_err());
+        assert!(with("tool_choice", json!("auto")).is_err());
+        for message in [
+            json!({ "role": "user", "content": "x", "url": "https://example.com" }),
+            json!({ "role": "user", "content": [{ "type": "text", "text": "x", "url": "https://e.com" }] }),
+            json!({ "role": "user", "content": [{ "type": "image",
+                "source": { "type": "base64", "data": "", "url": "https://e.com" } }] }),
+            json!({ "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t",
+                "content": { "type": "image" } }] }),
+        ] {
+            assert!(with("messages", json!([message])).is_err(), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_clients_always_send_is_dropped_and_numbers_are_clamped() {
         let mut body = request();
         body["metadata"] = json!({ "user_id": "device" });
         body["max_tokens"] = json!(900_000);

@@ -5,6 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode};
+use nightshift_mcp_kit::limits::BodyRefused;
 use nightshift_protocol::messages::{ErrorAnswer, ErrorDetail};
 
 use super::{budget::OverBudget, policy::NotAllowed};
@@ -25,6 +26,9 @@ pub(crate) enum Refusal {
     /// The body is larger than we take.
     #[error("the request is larger than {} MiB", super::REQUEST_BYTES / 1024 / 1024)]
     TooLarge,
+    /// The body did not arrive in time.
+    #[error("the request did not arrive in time")]
+    TooSlow,
     /// The request cannot be understood.
     #[error("{0}")]
     Invalid(String),
@@ -43,6 +47,21 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// How the audit calls it: refused by us, or failed at the provider.
+    pub(crate) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Provider(_) | Self::Unavailable => "failed",
+            Self::Token
+            | Self::Scope
+            | Self::UnknownPath
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::Invalid(_)
+            | Self::NotAllowed(_)
+            | Self::Budget(_) => "refused",
+        }
+    }
+
     fn parts(&self) -> (StatusCode, &'static str, bool) {
         match self {
             Self::Token => (StatusCode::UNAUTHORIZED, "authentication_error", false),
@@ -51,13 +70,14 @@ impl Refusal {
                 (StatusCode::NOT_FOUND, "not_found_error", false)
             }
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", false),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "timeout_error", false),
             Self::Invalid(_) | Self::NotAllowed(_) => {
                 (StatusCode::BAD_REQUEST, "invalid_request_error", false)
             }
             Self::Budget(OverBudget::Tokens { .. }) => {
                 (StatusCode::BAD_REQUEST, "billing_error", false)
             }
-            Self::Budget(OverBudget::Busy { .. }) => {
+            Self::Budget(OverBudget::Busy { .. } | OverBudget::TenantBusy { .. }) => {
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", true)
             }
             Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "api_error", true),
@@ -67,6 +87,16 @@ impl Refusal {
             Self::Provider(ProviderError::Misconfigured) => {
                 (StatusCode::BAD_GATEWAY, "api_error", false)
             }
+        }
+    }
+}
+
+impl From<BodyRefused> for Refusal {
+    fn from(refused: BodyRefused) -> Self {
+        match refused {
+            BodyRefused::TooLarge => Self::TooLarge,
+            BodyRefused::TooSlow => Self::TooSlow,
+            BodyRefused::TooDeep => Self::Invalid(refused.to_string()),
         }
     }
 }

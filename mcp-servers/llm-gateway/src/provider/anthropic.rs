@@ -5,11 +5,13 @@ use std::{fmt::Write as _, time::Duration};
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use nightshift_http::{
+    Answer, Client, Credential, HttpError, Limits, Outgoing, Reach, UnusableCredential,
+};
 use nightshift_mcp_kit::Pending;
 use nightshift_protocol::messages::Usage;
 use reqwest::Url;
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -21,14 +23,20 @@ use super::{
 };
 use crate::{config::AnthropicAccount, gateway::FromProvider};
 
-/// Requests for one question, each before the first byte of an answer.
-const ATTEMPTS: u32 = 3;
+/// Requests for one question: one, and one more. Control: `one-retry`.
+const ATTEMPTS: u32 = 2;
+/// The pause before the second where the provider asks for none.
+const PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause that the provider may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How long the headers of an answer, or the next bytes of it, may take.
-const SILENCE: Duration = Duration::from_mins(2);
-/// An answer that is not streamed may have this many bytes.
-const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Times and sizes of an answer. A stream is relayed piece by piece, and no piece is asked for before the
+/// last one was taken: what is held is one piece. Control: `relay-bounds`.
+const LIMITS: Limits = Limits {
+    connect: Duration::from_secs(5),
+    silence: Duration::from_mins(2),
+    whole: Some(Duration::from_mins(10)),
+    answer_bytes: 16 * 1024 * 1024,
+};
 
 /// Betas that only change how the model thinks and writes.
 const BETAS: &[&str] = &[
@@ -49,50 +57,37 @@ const ANSWER_HEADERS: &[&str] = &[
 /// Anthropic.
 #[derive(Debug)]
 pub struct Anthropic {
-    client: reqwest::Client,
+    client: Client,
     messages: Url,
-    key: HeaderValue,
+    key: Credential,
     breaker: Breaker,
 }
 
 /// The account cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableAccount {
-    /// The key cannot be a header's value.
-    #[error("ANTHROPIC_API_KEY holds characters that a header cannot carry")]
-    Key,
+    /// The key cannot be shown at the address.
+    #[error("ANTHROPIC_API_KEY cannot be used at ANTHROPIC_BASE_URL")]
+    Key(#[from] UnusableCredential),
     /// The address has no path.
     #[error("ANTHROPIC_BASE_URL is no base of a path")]
     Base,
-    /// The HTTP client could not be made.
-    #[error("the HTTP client cannot be made")]
-    Http(#[source] reqwest::Error),
 }
 
 impl Anthropic {
     /// Asks with this account.
     pub fn new(account: &AnthropicAccount) -> Result<Self, UnusableAccount> {
-        let mut key =
-            HeaderValue::try_from(account.key.expose_secret()).map_err(|_| UnusableAccount::Key)?;
-        key.set_sensitive(true);
         let mut messages = account.base.clone();
         messages
             .path_segments_mut()
             .map_err(|()| UnusableAccount::Base)?
             .pop_if_empty()
             .extend(["v1", "messages"]);
-        // A second installation is refused and harmless: the first one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(SILENCE)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(UnusableAccount::Http)?;
+        let key = HeaderName::from_static("x-api-key");
         Ok(Self {
-            client,
+            key: Credential::header(&account.base, key, &account.key)?,
+            client: Client::new(Reach::to(&account.base), LIMITS),
             messages,
-            key,
             breaker: Breaker::default(),
         })
     }
@@ -102,9 +97,13 @@ impl Anthropic {
             admitted,
             run,
             beta,
-            settle,
+            mut settle,
         } = ask;
         let stream = admitted.stream;
+        let most = Usage {
+            input_tokens: admitted.read(),
+            output_tokens: admitted.max_tokens,
+        };
         let mut body = Value::Object(admitted.body);
         // The provider may tell runs apart, and learns nothing else.
         let digest = Sha256::digest(run.to_string());
@@ -116,16 +115,21 @@ impl Anthropic {
                 text
             });
         body["metadata"] = json!({ "user_id": who });
-        let upstream = self.insist(&body, allowed_betas(beta.as_ref())).await?;
+        settle.sent(most);
+        let upstream = self
+            .insist(&body, allowed_betas(beta.as_ref()), &mut settle)
+            .await?;
         let status = upstream.status();
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            settle.not_taken();
             // Our key is at fault, not the run's token: a client must not take it for its own.
             tracing::error!(%status, "The provider does not accept the gateway's key");
             return Err(ProviderError::Misconfigured);
         }
         let headers = passed(upstream.headers());
         let mut response = if stream && status.is_success() {
-            Response::new(Body::from_stream(relay(upstream.bytes_stream(), settle)))
+            let metered = Metered::new(settle, most);
+            Response::new(Body::from_stream(relay(upstream.stream(), metered)))
         } else {
             whole(upstream, settle).await?
         };
@@ -135,25 +139,34 @@ impl Anthropic {
         Ok(response)
     }
 
+    fn request(&self, body: &Value, betas: Option<&HeaderValue>) -> Result<Outgoing, HttpError> {
+        let version = HeaderName::from_static("anthropic-version");
+        let mut request = self
+            .client
+            .request(Method::POST, self.messages.clone())?
+            .credential(&self.key)?
+            .header(version, HeaderValue::from_static("2023-06-01"))
+            .json(body);
+        if let Some(betas) = betas {
+            request = request.header(HeaderName::from_static("anthropic-beta"), betas.clone());
+        }
+        Ok(request)
+    }
+
     /// Asks until there is an answer, only ever before its first byte.
     async fn insist(
         &self,
         body: &Value,
         betas: Option<HeaderValue>,
-    ) -> Result<reqwest::Response, ProviderError> {
-        let mut pause = Duration::from_millis(500);
+        settle: &mut Settle,
+    ) -> Result<Answer, ProviderError> {
         let mut attempt = 1;
         loop {
-            let mut request = self
-                .client
-                .post(self.messages.clone())
-                .header("x-api-key", self.key.clone())
-                .header("anthropic-version", "2023-06-01")
-                .json(body);
-            if let Some(betas) = &betas {
-                request = request.header("anthropic-beta", betas.clone());
-            }
-            let (cause, wanted) = match request.send().await {
+            let asked = match self.request(body, betas.as_ref()) {
+                Ok(request) => request.send().await,
+                Err(error) => Err(error),
+            };
+            let (cause, wanted) = match asked {
                 Ok(answer) if !is_transient(answer.status()) => {
                     self.breaker.worked();
                     return Ok(answer);
@@ -164,19 +177,33 @@ impl Anthropic {
                     if attempt == ATTEMPTS && answer.status() == StatusCode::TOO_MANY_REQUESTS {
                         return Ok(answer);
                     }
+                    settle.not_taken();
                     (format!("it answered {}", answer.status()), wanted)
                 }
-                Err(error) => (error.without_url().to_string(), None),
+                Err(error) => {
+                    if was_never_sent(&error) {
+                        settle.not_taken();
+                    }
+                    (error.causes(), None)
+                }
             };
             tracing::warn!(attempt, cause, "The model's provider gave no answer");
             if attempt == ATTEMPTS {
                 self.breaker.failed();
                 return Err(ProviderError::Unreachable { cause });
             }
-            tokio::time::sleep(wanted.unwrap_or(pause).min(LONGEST_PAUSE)).await;
-            pause *= 2;
+            tokio::time::sleep(wanted.unwrap_or(PAUSE).min(LONGEST_PAUSE)).await;
             attempt += 1;
         }
+    }
+}
+
+/// Whether the provider cannot have seen the request.
+fn was_never_sent(error: &HttpError) -> bool {
+    match error {
+        HttpError::Beyond(_) | HttpError::Elsewhere(_) | HttpError::NoClient(_) => true,
+        HttpError::NoAnswer(cause) => cause.is_connect(),
+        HttpError::TooLarge { .. } | HttpError::NotJson(_) => false,
     }
 }
 
@@ -227,20 +254,16 @@ fn allowed_betas(asked: Option<&HeaderValue>) -> Option<HeaderValue> {
     (!allowed.is_empty()).then(|| HeaderValue::try_from(allowed.join(",")).ok())?
 }
 
-async fn whole(upstream: reqwest::Response, mut settle: Settle) -> Result<Response, ProviderError> {
-    let mut body = Vec::new();
-    let mut bytes = upstream.bytes_stream();
-    while let Some(chunk) = bytes.next().await {
-        let chunk = chunk.map_err(|error| ProviderError::Unreachable {
-            cause: error.without_url().to_string(),
-        })?;
-        body.extend_from_slice(&chunk);
-        if body.len() > ANSWER_BYTES {
-            return Err(ProviderError::Unreachable {
-                cause: "its answer has no end".to_owned(),
-            });
-        }
+async fn whole(upstream: Answer, mut settle: Settle) -> Result<Response, ProviderError> {
+    if !upstream.status().is_success() {
+        settle.not_taken();
     }
+    let body = upstream
+        .bytes()
+        .await
+        .map_err(|error| ProviderError::Unreachable {
+            cause: error.causes(),
+        })?;
     if let Ok(answer) = serde_json::from_slice::<Value>(&body)
         && answer["type"] == json!("message")
     {
@@ -256,26 +279,33 @@ async fn whole(upstream: reqwest::Response, mut settle: Settle) -> Result<Respon
 struct Metered {
     reader: UsageReader,
     settle: Settle,
+    most: Usage,
+}
+
+impl Metered {
+    fn new(settle: Settle, most: Usage) -> Self {
+        Self {
+            reader: UsageReader::default(),
+            settle,
+            most,
+        }
+    }
 }
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        if self.reader.usage != Usage::default() {
-            self.settle
-                .used(self.reader.model.take(), self.reader.usage);
-        }
+        let usage = self
+            .reader
+            .total(self.most.input_tokens, self.most.output_tokens);
+        self.settle.used(self.reader.model.take(), usage);
     }
 }
 
 /// The bytes as they come. Once the first is out there is no second try: a failure becomes an event.
 fn relay(
-    bytes: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
-    settle: Settle,
+    bytes: impl Stream<Item = Result<Bytes, HttpError>> + Send + 'static,
+    metered: Metered,
 ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + 'static {
-    let metered = Metered {
-        reader: UsageReader::default(),
-        settle,
-    };
     stream::unfold(Some((Box::pin(bytes), metered)), |state| async move {
         let (mut bytes, mut metered) = state?;
         match bytes.next().await? {
@@ -284,7 +314,7 @@ fn relay(
                 Some((Ok(chunk), Some((bytes, metered))))
             }
             Err(error) => {
-                tracing::warn!(error = %error.without_url(), "A streamed answer broke off");
+                tracing::warn!(error = error.causes(), "A streamed answer broke off");
                 let broken = json!({ "error": {
                     "type": "api_error",
                     "message": "the answer broke off",

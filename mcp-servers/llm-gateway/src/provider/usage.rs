@@ -13,8 +13,12 @@ pub(crate) struct UsageReader {
     too_long: bool,
     /// Which model answered.
     pub(crate) model: Option<String>,
-    /// What was used so far.
+    /// What was used so far, as the provider counts.
     pub(crate) usage: Usage,
+    /// Roughly how many tokens of the answer went by, as we count.
+    relayed: u64,
+    /// Whether the provider has said that the answer is complete.
+    finished: bool,
 }
 
 impl UsageReader {
@@ -31,9 +35,25 @@ impl UsageReader {
         }
     }
 
+    /// What the answer cost. Where it broke off, or its reader left, the last count never came: then what
+    /// went by is counted, and at least `read`, so that leaving early saves nothing.
+    pub(crate) fn total(&self, read: u64, most: u64) -> Usage {
+        if self.finished {
+            return self.usage;
+        }
+        Usage {
+            input_tokens: match self.usage.input_tokens {
+                0 => read,
+                counted => counted,
+            },
+            output_tokens: self.usage.output_tokens.max(self.relayed.min(most)),
+        }
+    }
+
     fn end_of_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         if std::mem::take(&mut self.too_long) {
+            self.relayed += tokens_of(LINE_BYTES);
             return;
         }
         let Some(data) = line.strip_prefix(b"data:") else {
@@ -53,9 +73,23 @@ impl UsageReader {
                 self.usage.output_tokens = self.usage.output_tokens.max(late.output_tokens);
                 self.usage.input_tokens = self.usage.input_tokens.max(late.input_tokens);
             }
+            Some("content_block_delta") => {
+                let written = event["delta"]
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|delta| delta.values());
+                let bytes = written.filter_map(Value::as_str).map(str::len).sum();
+                self.relayed += tokens_of(bytes);
+            }
+            Some("message_stop") => self.finished = true,
             Some(_) | None => {}
         }
     }
+}
+
+/// Four bytes are one token, and a piece is at least one.
+fn tokens_of(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(4).max(1)).unwrap_or(u64::MAX)
 }
 
 /// What a usage object adds up to; text that went into or came from the provider's cache was read too.
@@ -91,5 +125,41 @@ mod tests {
                 }
             );
         }
+    }
+
+    /// `model-budget`.
+    #[test]
+    fn an_answer_that_breaks_off_costs_what_went_by_and_a_finished_one_what_the_provider_says() {
+        let delta = format!(
+            "data: {{\"type\":\"content_block_delta\",\"delta\":{{\"type\":\"text_delta\",\"text\":\"{}\"}}}}\n",
+            "word".repeat(100)
+        );
+        let mut reader = UsageReader::default();
+        assert_eq!(
+            reader.total(30, 1_000),
+            Usage {
+                input_tokens: 30,
+                output_tokens: 0
+            }
+        );
+        reader.take(STREAM.split_inclusive("\n\n").next().unwrap().as_bytes());
+        reader.take(delta.repeat(3).as_bytes());
+        let broken = reader.total(30, 1_000);
+        assert_eq!(broken.input_tokens, 25);
+        assert!((300..330).contains(&broken.output_tokens), "{broken:?}");
+        assert_eq!(
+            reader.total(30, 50).output_tokens,
+            50,
+            "never more than was allowed"
+        );
+        reader.take(b"data: {\"type\":\"message_delta\",\"usage\":{\"output_tokens\":290}}\n");
+        reader.take(b"data: {\"type\":\"message_stop\"}\n");
+        assert_eq!(
+            reader.total(30, 1_000),
+            Usage {
+                input_tokens: 25,
+                output_tokens: 290
+            }
+        );
     }
 }

@@ -4,11 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::State,
     response::{IntoResponse, Response},
     routing::post,
 };
+use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -18,6 +19,22 @@ pub(crate) struct Reply {
     status: u16,
     kind: &'static str,
     body: String,
+    then: Then,
+}
+
+/// What comes after an answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Its end.
+    End,
+    /// Nothing, for as long as anybody waits.
+    Silence,
+    /// A broken connection.
+    Break,
+    /// The body again and again.
+    Again,
+    /// Not even the head comes.
+    NoAnswer,
 }
 
 impl Reply {
@@ -32,6 +49,7 @@ impl Reply {
             status: 200,
             kind: "application/json",
             body: body.to_string(),
+            then: Then::End,
         }
     }
 
@@ -40,7 +58,12 @@ impl Reply {
             status: 200,
             kind: "text/event-stream",
             body: text.to_owned(),
+            then: Then::End,
         }
+    }
+
+    pub(crate) fn then(self, then: Then) -> Self {
+        Self { then, ..self }
     }
 
     pub(crate) fn status(status: u16) -> Self {
@@ -50,6 +73,7 @@ impl Reply {
             status,
             kind: "application/json",
             body: body.to_string(),
+            then: Then::End,
         }
     }
 }
@@ -58,6 +82,7 @@ impl Reply {
 struct Told {
     replies: Vec<Reply>,
     asked: Vec<(HeaderMap, Value)>,
+    sent_bytes: usize,
 }
 
 /// The provider.
@@ -72,6 +97,7 @@ impl Upstream {
         let told = Arc::new(Mutex::new(Told {
             replies,
             asked: Vec::new(),
+            sent_bytes: 0,
         }));
         let routes = Router::new()
             .route("/v1/messages", post(answer))
@@ -85,16 +111,51 @@ impl Upstream {
     pub(crate) fn requests(&self) -> Vec<(HeaderMap, Value)> {
         self.told.lock().unwrap().asked.clone()
     }
+
+    /// How much of its answers was taken from it.
+    pub(crate) fn sent_bytes(&self) -> usize {
+        self.told.lock().unwrap().sent_bytes
+    }
+
+    /// Waits until it was asked this often.
+    pub(crate) async fn asked(&self, times: usize) {
+        while self.requests().len() < times {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
 }
 
 async fn answer(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, body: Bytes) -> Response {
-    let mut told = told.lock().unwrap();
-    told.asked
-        .push((headers, serde_json::from_slice(&body).unwrap()));
-    let reply = told
-        .replies
-        .pop()
-        .expect("asked more often than told to answer");
+    let reply = {
+        let mut told = told.lock().unwrap();
+        told.asked
+            .push((headers, serde_json::from_slice(&body).unwrap()));
+        told.replies
+            .pop()
+            .expect("asked more often than told to answer")
+    };
+    if reply.then == Then::NoAnswer {
+        std::future::pending::<()>().await;
+    }
     let status = StatusCode::from_u16(reply.status).unwrap();
-    (status, [("content-type", reply.kind)], reply.body).into_response()
+    let (then, piece) = (reply.then, Bytes::from(reply.body));
+    let pieces = stream::unfold(0_usize, move |sent| {
+        let (told, piece) = (Arc::clone(&told), piece.clone());
+        async move {
+            match then {
+                Then::Silence if sent > 0 => std::future::pending().await,
+                Then::Break if sent > 0 => {
+                    // What was said first is on its way.
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                    return Some((Err(std::io::Error::other("broken")), sent + 1));
+                }
+                Then::End if sent > 0 => return None,
+                _ => {}
+            }
+            told.lock().unwrap().sent_bytes += piece.len();
+            Some((Ok(piece), sent + 1))
+        }
+    });
+    let body = Body::from_stream(pieces);
+    (status, [("content-type", reply.kind)], body).into_response()
 }

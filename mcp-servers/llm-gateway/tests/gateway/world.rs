@@ -37,7 +37,7 @@ pub(crate) struct World {
     pub(crate) run: RunStatus,
     pub(crate) casebook: Arc<FakeCasebook>,
     issuer: Issuer,
-    routes: Router,
+    pub(crate) routes: Router,
 }
 
 /// A question that may be asked.
@@ -73,12 +73,16 @@ impl World {
     }
 
     pub(crate) fn with_anthropic(base: &str) -> Self {
+        Self::with_limits(base, RunLimits::default())
+    }
+
+    pub(crate) fn with_limits(base: &str, limits: RunLimits) -> Self {
         let account = AnthropicAccount {
             key: SecretString::from("sk-provider"),
             base: base.parse().unwrap(),
         };
         let anthropic = Arc::new(Anthropic::new(&account).unwrap());
-        Self::new(Providers::with_fallback(anthropic), RunLimits::default())
+        Self::new(Providers::with_fallback(anthropic), limits)
     }
 
     fn new(providers: Providers, limits: RunLimits) -> Self {
@@ -89,15 +93,17 @@ impl World {
         let rules = TokenRules {
             issuer: ISSUER.to_owned(),
             audience: Audience::Llm,
+            origin: ORIGIN.parse().unwrap(),
         };
         let keys = Keyring::new(issuer.clone());
         let verifier = TokenVerifier::new(rules, keys, Arc::new(SystemClock));
         let runs: Arc<dyn Runs> = Arc::<FakeCasebook>::clone(&casebook);
-            origin: ORIGIN.parse().unwrap(),
         let log: Arc<dyn ModelLog> = Arc::<FakeCasebook>::clone(&casebook);
         let models = "claude-a,fast=claude-b".parse().unwrap();
-        let gateway = Gateway::new(providers, models, limits, log, Arc::new(SystemClock));
-        let routes = routes(gateway, Arc::new(Gate::new(verifier, runs)));
+        let audit: Arc<dyn EvidenceLog> = Arc::<FakeCasebook>::clone(&casebook);
+        let clock = Arc::new(SystemClock);
+        let gateway = Gateway::new(providers, models, limits, log, audit, clock);
+        let routes = routes(gateway, Arc::new(Gate::new(verifier, runs)), HOST);
         Self {
             run,
             casebook,
@@ -139,9 +145,21 @@ impl World {
         body: &Value,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", HOST);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        // As the supervisor does, whichever header the token is in.
+        let token = headers
+            .iter()
+            .find(|(name, _)| ["authorization", "x-api-key"].contains(name));
+        if let Some((_, value)) = token {
+            let token = value.trim_start_matches("DPoP ");
+            let proof = Holder::default().prove(method, &format!("{ORIGIN}{path}"), token);
+            request = request.header("dpop", proof);
         }
         let request = request.body(Body::from(body.to_string())).unwrap();
         let (parts, body) = self
@@ -152,15 +170,6 @@ impl World {
             .unwrap()
             .into_parts();
         let bytes = axum::body::to_bytes(body, 64 * 1024 * 1024).await.unwrap();
-        // As the supervisor does, whichever header the token is in.
-        let token = headers
-            .iter()
-            .find(|(name, _)| ["authorization", "x-api-key"].contains(name));
-        if let Some((_, value)) = token {
-            let token = value.trim_start_matches("DPoP ");
-            let proof = Holder::default().prove(method, &format!("{ORIGIN}{path}"), token);
-            request = request.header("dpop", proof);
-        }
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         Answer {
             status: parts.status,
@@ -170,15 +179,6 @@ impl World {
         }
     }
 
-    /// Waits until this many requests to the model are recorded: recording never holds an answer up.
-    pub(crate) async fn recorded(&self, count: usize) -> Vec<RecordModelUse> {
-        for _ in 0..200 {
-            let used = self.casebook.model_uses();
-            if used.len() >= count {
-                return used;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     /// A question of the run as it goes over the wire.
     pub(crate) fn request(&self, body: Body) -> Request<Body> {
         let token = self.token();
@@ -196,6 +196,15 @@ impl World {
             .unwrap()
     }
 
+    /// Waits until this many requests to the model are recorded: recording never holds an answer up.
+    pub(crate) async fn recorded(&self, count: usize) -> Vec<RecordModelUse> {
+        for _ in 0..200 {
+            let used = self.casebook.model_uses();
+            if used.len() >= count {
+                return used;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         panic!("recorded: {:?}", self.casebook.model_uses());
     }
 }
