@@ -302,7 +302,6 @@ async fn keys_are_rotated_under_running_work_and_nobody_is_refused() {
         off: TimeDelta::zero(),
     };
     let sessions = Arc::new(Sessions::over(&file, clock).await);
-    let first = Arc::clone(&sessions.any().await.unwrap().0);
     let casebook = Arc::new(FakeCasebook::default());
     let servers: Vec<Server> = Audience::ALL
         .iter()
@@ -328,7 +327,9 @@ async fn keys_are_rotated_under_running_work_and_nobody_is_refused() {
             until,
         )));
     }
+    let mut last = None;
     for away_at in [DEFAULT_LEAD, TimeDelta::seconds(90), OVERLAP] {
+        last = sessions.any().await;
         let rotated = rotate(&file, &NextKey::New, DEFAULT_LEAD, clock.now()).unwrap();
         let early = rotate(&file, &NextKey::New, DEFAULT_LEAD, clock.now());
         assert!(matches!(early, Err(RotateError::UnderWay { .. })));
@@ -351,7 +352,7 @@ async fn keys_are_rotated_under_running_work_and_nobody_is_refused() {
         assert_eq!(seen.kids.len(), 4, "every key was used");
     }
 
-    // The set is closed: who still had the first key could sign what nobody accepts.
+    // The set is closed: who still had the key before this one could sign what nobody accepts.
     let (stolen, thief) = (run(), Holder::stranger());
     casebook.make_live(&stolen);
     sleep(Duration::from_mins(3)).await;
@@ -361,7 +362,8 @@ async fn keys_are_rotated_under_running_work_and_nobody_is_refused() {
         sandbox: stolen.sandbox,
         epoch: stolen.epoch,
     };
-    let old_signer = first.signer(DateTime::UNIX_EPOCH);
+    let (last, then) = last.unwrap();
+    let old_signer = last.signer(then);
     let forged = mint(old_signer, ISSUER, &grant, &thief.thumbprint(), clock.now())
         .await
         .unwrap();
