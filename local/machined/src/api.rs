@@ -10,10 +10,10 @@ mod policies;
 mod volumes;
 mod wait;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::Bytes,
     extract::{RawPathParams, Request, State},
     http::{HeaderValue, Method, header},
@@ -26,10 +26,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    faults::{self, FaultKind},
+    faults::{self, Fault, FaultKind},
     host::Host,
     id,
     refused::Refused,
+    status,
 };
 
 /// What a call does; the name of its rate limit and of its faults.
@@ -62,8 +63,14 @@ pub(crate) enum Operation {
 }
 
 /// A fault the handler itself must act out.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Struck(pub(crate) FaultKind);
+#[derive(Debug, Clone)]
+pub(crate) struct Struck(Fault);
+
+/// The fault the handler must act out, if it is of this kind.
+pub(crate) fn struck(by: Option<&Extension<Struck>>, kind: FaultKind) -> Option<&Fault> {
+    by.map(|struck| &struck.0.0)
+        .filter(|fault| fault.kind == kind)
+}
 
 /// Every path.
 pub(crate) fn router(host: &Arc<Host>) -> Router {
@@ -139,6 +146,10 @@ pub(crate) fn router(host: &Arc<Host>) -> Router {
             "/v1/orgs/{org_slug}/machines",
             on(Operation::ListOrgMachines, get(org::machines)),
         )
+        .merge(status::routes().layer(middleware::from_fn_with_state(
+            Arc::clone(host),
+            authenticate,
+        )))
         .merge(faults::routes().layer(middleware::from_fn_with_state(
             Arc::clone(host),
             authenticate,
@@ -227,20 +238,36 @@ async fn admit(
     match fault.as_ref().map(|fault| fault.kind) {
         Some(FaultKind::RateLimited) => return Err(Refused::rate_limited()),
         Some(FaultKind::ErrorBefore) => return Err(Refused::unavailable()),
+        Some(FaultKind::NotFoundYet) => return Err(Refused::not_found("machine")),
+        Some(FaultKind::OverQuota) => return Err(Refused::over_quota(&host.config)),
+        Some(FaultKind::StaleVolume) => return Err(Refused::volume_not_found()),
+        Some(FaultKind::StillBound) => {
+            // Of the machine that had it, nothing is left to tell.
+            return Err(if operation == Operation::CreateMachine {
+                Refused::volume_claimed(&"\0".repeat(14))
+            } else {
+                Refused::volume_bound(&"0".repeat(14))
+            });
+        }
         Some(FaultKind::SlowMs) => {
-            let ms = fault
-                .as_ref()
-                .and_then(|fault| fault.ms)
-                .unwrap_or_default();
-            tokio::time::sleep(Duration::from_millis(ms)).await;
+            let held_up = fault.as_ref().map(Fault::duration);
+            tokio::time::sleep(held_up.unwrap_or_default()).await;
         }
         Some(FaultKind::LostMachine) => {
             if let Some(machine) = &machine {
                 host.lose(machine).await;
             }
         }
-        Some(kind @ (FaultKind::HostFull | FaultKind::ErrorRegions)) => {
-            request.extensions_mut().insert(Struck(kind));
+        Some(
+            FaultKind::HostFull
+            | FaultKind::ErrorRegions
+            | FaultKind::Lagging
+            | FaultKind::StuckCreated
+            | FaultKind::Lingers,
+        ) => {
+            if let Some(fault) = fault.clone() {
+                request.extensions_mut().insert(Struck(fault));
+            }
         }
         Some(FaultKind::TimeoutAfterEffect) | None => {}
     }

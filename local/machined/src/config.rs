@@ -54,12 +54,24 @@ pub struct Args {
     /// How long destroyed machines and deleted volumes are still shown, in milliseconds.
     #[arg(long, default_value_t = 5_000)]
     pub tombstone_ms: u64,
+    /// How long a machine may run after a start, in seconds; then it ends, even if this server hangs.
+    #[arg(long, default_value_t = 18_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub ttl_seconds: u64,
+    /// Apps at most.
+    #[arg(long, default_value_t = 5_000)]
+    pub max_apps: usize,
+    /// Volumes at most.
+    #[arg(long, default_value_t = 2_000)]
+    pub max_volumes: usize,
     /// Machines at most.
     #[arg(long, default_value_t = 1_000)]
     pub max_machines: usize,
     /// Serve any number of calls per second.
     #[arg(long)]
     pub no_rate_limits: bool,
+    /// Say in JSON which bounds machines have on this host, and exit.
+    #[arg(long)]
+    pub probe: bool,
     /// Set by itself when it has moved into a mount namespace of its own.
     #[arg(long, hide = true)]
     pub staged: bool,
@@ -89,6 +101,9 @@ pub struct Config {
     pub(crate) settle: Duration,
     pub(crate) release: Duration,
     pub(crate) tombstone: Duration,
+    pub(crate) ttl: Duration,
+    pub(crate) max_apps: usize,
+    pub(crate) max_volumes: usize,
     pub(crate) max_machines: usize,
     pub(crate) rate_limits: bool,
 }
@@ -167,6 +182,9 @@ impl Args {
             settle: Duration::from_millis(self.settle_ms),
             release: Duration::from_millis(self.release_ms),
             tombstone: Duration::from_millis(self.tombstone_ms),
+            ttl: Duration::from_secs(self.ttl_seconds),
+            max_apps: self.max_apps,
+            max_volumes: self.max_volumes,
             max_machines: self.max_machines,
             rate_limits: !self.no_rate_limits,
         })

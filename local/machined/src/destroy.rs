@@ -1,10 +1,11 @@
 //! The end of machines, volumes and apps. Each is asked for at once and done later.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use nightshift_machines::{Volume, VolumeState};
 
 use crate::{
+    clock,
     disk::{Table, remove_tree},
     host::Host,
     record::VolumeRecord,
@@ -14,12 +15,13 @@ use crate::{
 };
 
 impl Host {
-    /// Begins destroying a machine.
+    /// Begins destroying a machine, which takes that much longer than it must.
     pub(crate) fn destroy(
         self: &Arc<Self>,
         app: &str,
         id: &str,
         force: bool,
+        lingers: Duration,
     ) -> Result<(), Refused> {
         let mut world = self.world();
         let cell = world.machine(app, id)?;
@@ -35,6 +37,7 @@ impl Host {
             | State::Stopped
             | State::Failed => {}
         }
+        cell.lingers = lingers;
         cell.record
             .become_state(State::Destroying, "destroy", "user", None);
         self.keep(&cell.record);
@@ -52,6 +55,8 @@ impl Host {
 
     /// Removes what is left of a machine that does not run any more.
     pub(crate) async fn finish_destroy(self: Arc<Self>, id: String) {
+        let lingers = self.world().machines.get(&id).map(|cell| cell.lingers);
+        tokio::time::sleep(lingers.unwrap_or_default()).await;
         let directory = self.disk.machine_dir(&id);
         let removed = tokio::task::spawn_blocking(move || remove_tree(&directory)).await;
         if let Ok(Err(error)) = removed {
@@ -63,6 +68,7 @@ impl Host {
                 return;
             };
             cell.record.state = State::Destroyed;
+            cell.record.updated_at = clock::now();
             if let Err(error) = self.disk.forget(Table::Machines, &id) {
                 tracing::error!(%error, machine.id = id, "a machine's record is left");
             }
@@ -161,25 +167,22 @@ impl Host {
         };
         for id in &machines {
             // One that is gone meanwhile is what is wanted.
-            let _ = self.destroy(&name, id, true);
+            let _ = self.destroy(&name, id, true, Duration::ZERO);
         }
         for id in &machines {
             self.until_destroyed(id).await;
         }
+        // Out of sight first: what releases them from their machines would store them again.
         let volumes: Vec<VolumeRecord> = {
-            let world = self.world();
-            world
-                .volumes
-                .values()
-                .filter(|record| record.app == name)
-                .cloned()
-                .collect()
+            let mut world = self.world();
+            let of_app = |_: &String, record: &mut VolumeRecord| record.app == name;
+            let taken = world.volumes.extract_if(.., of_app);
+            taken.map(|(_, record)| record).collect()
         };
         for record in &volumes {
             if let Err(error) = self.erase(record).await {
                 tracing::error!(%error, volume.id = record.volume.id, "some of a volume is left");
             }
-            self.world().volumes.remove(&record.volume.id);
         }
         let mut world = self.world();
         world.apps.remove(&name);

@@ -72,6 +72,16 @@ impl Disk {
         self.root.join("images")
     }
 
+    /// Names the control groups of this life.
+    pub(crate) fn cgroups(&self) -> PathBuf {
+        self.root.join("records/cgroups.json")
+    }
+
+    /// For what is tried out and removed again.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.root.join("records")
+    }
+
     /// The key that signs identities.
     pub(crate) fn identity_key(&self) -> PathBuf {
         self.root.join("identity-key.pem")

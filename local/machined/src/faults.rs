@@ -1,6 +1,9 @@
 //! Faults on request: each of the provider's failures, for the next so many calls.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{Json, Router, body::Bytes, extract::State, http::StatusCode, routing::get};
 use serde::{Deserialize, Serialize};
@@ -27,7 +30,7 @@ pub(crate) struct Fault {
     /// How many of them.
     #[serde(default = "once")]
     pub(crate) times: u32,
-    /// For `slow_ms`: how long each is held up.
+    /// For `slow_ms`, `lingers` and `lagging`: how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ms: Option<u64>,
 }
@@ -50,6 +53,37 @@ pub(crate) enum FaultKind {
     SlowMs,
     /// A list lacks the region, and says so.
     ErrorRegions,
+    /// A list is as it was some time ago.
+    Lagging,
+    /// 404, as right after a creation elsewhere; nothing is done.
+    NotFoundYet,
+    /// 403: the organisation has used up its memory here; nothing is done.
+    OverQuota,
+    /// The machine is made and never gets ready.
+    StuckCreated,
+    /// Destroying takes some time.
+    Lingers,
+    /// 412: the volume is still a dying machine's; nothing is done.
+    StillBound,
+    /// 400: the volume that is asked for is gone where it counts; nothing is done.
+    StaleVolume,
+}
+
+impl FaultKind {
+    /// Whether it needs to know how long.
+    const fn takes_time(self) -> bool {
+        matches!(self, Self::SlowMs | Self::Lagging | Self::Lingers)
+    }
+}
+
+impl Fault {
+    /// How long, for the kinds that take time.
+    pub(crate) const fn duration(&self) -> Duration {
+        Duration::from_millis(match self.ms {
+            Some(ms) => ms,
+            None => 0,
+        })
+    }
 }
 
 const fn once() -> u32 {
@@ -87,8 +121,10 @@ async fn add(State(host): State<Arc<Host>>, body: Bytes) -> Result<StatusCode, R
     if fault.times == 0 {
         return Err(Refused::invalid("a fault strikes at least once"));
     }
-    if (fault.kind == FaultKind::SlowMs) != fault.ms.is_some() {
-        return Err(Refused::invalid("`ms` goes with slow_ms, and only with it"));
+    if fault.kind.takes_time() != fault.ms.is_some() {
+        return Err(Refused::invalid(
+            "`ms` goes with slow_ms, lingers and lagging, and only with them",
+        ));
     }
     tracing::info!(?fault, "a fault is set");
     host.faults

@@ -12,6 +12,7 @@ use nightshift_machines::{EventRequest, ExitEvent, VolumeState};
 use tokio::runtime::Handle;
 
 use crate::{
+    cgroups::Cgroups,
     clock,
     config::Config,
     disk::{Disk, Table},
@@ -24,6 +25,7 @@ use crate::{
     record::{AppRecord, MachineRecord, VolumeRecord},
     sandbox::{Spawner, UidPolicy},
     state::State,
+    volumes::{VolumePolicy, until_free},
     world::{MachineCell, World},
 };
 
@@ -34,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) disk: Disk,
     pub(crate) images: Images,
     pub(crate) uids: UidPolicy,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) volumes: VolumePolicy,
     pub(crate) limits: Limits,
     pub(crate) faults: Faults,
     pub(crate) identity: Identity,
@@ -61,6 +65,12 @@ impl Host {
         // Whatever a sandbox leaves behind becomes our child, and is reaped.
         let _ = rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1));
         let world = load(&disk)?;
+        // After what an earlier life left has ended, which stood in its groups.
+        let cgroups = Cgroups::open(&config.state, disk.cgroups());
+        let volumes = VolumePolicy::detect(&disk.scratch());
+        if volumes == VolumePolicy::FileSystem {
+            until_free(&config.state)?;
+        }
         let images = Images::open(&config.images, &disk.images_dir())?;
         let used = world.machines.values();
         images.forget_all_but(&used.map(|cell| cell.record.image.digest.clone()).collect())?;
@@ -69,6 +79,8 @@ impl Host {
             disk,
             images,
             uids: UidPolicy::detect(),
+            cgroups,
+            volumes,
             limits: Limits::default(),
             faults: Faults::default(),
             identity,

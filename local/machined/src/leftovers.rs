@@ -40,7 +40,8 @@ fn left_of(machines: &[MachineRecord]) -> Vec<Pid> {
     pids.filter(|&pid| belongs(pid, machines)).collect()
 }
 
-/// bubblewrap, inside and outside, was told the machine's id as its host name.
+/// bubblewrap, inside and outside, was told the machine's id as its host name; so were the programs that
+/// become it.
 fn belongs(pid: Pid, machines: &[MachineRecord]) -> bool {
     let line = fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
     let words: Vec<&[u8]> = line.split(|&byte| byte == 0).collect();
@@ -48,6 +49,7 @@ fn belongs(pid: Pid, machines: &[MachineRecord]) -> bool {
     let Some(id) = hostname.and_then(|at| words.get(at + 1)) else {
         return false;
     };
-    let started_here = words.iter().take(6).any(|word| word.ends_with(b"bwrap"));
+    let mut before = words.iter().take(hostname.unwrap_or_default());
+    let started_here = before.any(|word| word.ends_with(b"bwrap"));
     started_here && machines.iter().any(|machine| machine.id.as_bytes() == *id)
 }

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod cgroups;
 mod clock;
 mod config;
 mod destroy;
@@ -26,8 +27,11 @@ mod sandbox;
 mod serve;
 mod staging;
 mod state;
+mod status;
+mod volumes;
 mod world;
 
 pub use config::{Args, Config, Egress, InvalidConfig};
 pub use serve::{ServeError, serve};
 pub use staging::{StagingError, stage};
+pub use status::probe;

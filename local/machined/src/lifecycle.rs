@@ -17,12 +17,14 @@ use rustix::process::Signal;
 use tokio::process::Child;
 
 use crate::{
+    cgroups::Group,
     clock,
     host::Host,
     record::MachineRecord,
     refused::Refused,
     sandbox::{BootError, Init, boot, unpacked},
     state::State,
+    volumes::{Backing, taken},
     world::MachineCell,
 };
 
@@ -33,6 +35,8 @@ const RESTART_WINDOW: Duration = Duration::from_mins(5);
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// The exit code of what was killed.
 const KILLED: i32 = 137;
+/// How often a volume that is no file system of its own is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
 impl Host {
     /// Makes a new machine ready to start, and starts it unless that was declined.
@@ -46,7 +50,7 @@ impl Host {
         let Some(image) = image else {
             return;
         };
-        let prepared = unpacked(&self, &image).await;
+        let prepared = self.ready(&id, &image).await;
         let launch = {
             let mut world = self.world();
             let Some(cell) = world.machines.get_mut(&id) else {
@@ -57,7 +61,7 @@ impl Host {
             }
             match &prepared {
                 // It comes to rest, which is no event of its own.
-                Ok(_) => {
+                Ok(()) => {
                     cell.record.state = State::Stopped;
                     cell.record.updated_at = clock::now();
                 }
@@ -77,6 +81,33 @@ impl Host {
         {
             tracing::warn!(?error, machine.id = id, "a new machine did not launch");
         }
+    }
+
+    /// Unpacks a machine's image and makes its volume's file system, unless they are there.
+    async fn ready(self: &Arc<Self>, id: &str, image: &str) -> Result<(), BootError> {
+        unpacked(self, image).await?;
+        let volume = {
+            let world = self.world();
+            let record = world.machines.get(id).map(|cell| &cell.record);
+            let volume = record
+                .and_then(|record| record.volume())
+                .and_then(|volume| world.volumes.get(volume));
+            volume.map(|record| (record.volume.clone(), record.slot.unwrap_or_default()))
+        };
+        let Some((volume, slot)) = volume else {
+            return Ok(());
+        };
+        let host = Arc::clone(self);
+        let format = move || {
+            let owner = host.uids.root_of(slot).unwrap_or_default();
+            let bytes = volume.size_gb << 30;
+            host.volumes.format(&host.disk, &volume.id, bytes, owner)
+        };
+        let formatted = tokio::task::spawn_blocking(format).await;
+        formatted
+            .map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| BootError::Step("making its volume", error))
     }
 
     /// Starts a machine; returns the state it was in, once its process exists.
@@ -138,7 +169,16 @@ impl Host {
                 }
                 cell.changed.notify_waiters();
                 drop(world);
-                tokio::spawn(self.watch(record.id, booted.child, init));
+                let volume = record.volume().map(str::to_owned);
+                tokio::spawn(Arc::clone(&self).watch(
+                    record.id,
+                    booted.child,
+                    Arc::clone(&init),
+                    booted.group,
+                ));
+                if let Some(volume) = volume {
+                    tokio::spawn(self.watch_volume(volume, init));
+                }
                 Ok(())
             }
             Err(error) => {
@@ -164,10 +204,21 @@ impl Host {
     }
 
     /// Waits for the sandbox's end and draws the consequences.
-    async fn watch(self: Arc<Self>, id: String, mut child: Child, init: Arc<Init>) {
+    async fn watch(
+        self: Arc<Self>,
+        id: String,
+        mut child: Child,
+        init: Arc<Init>,
+        group: Option<Group>,
+    ) {
         let status = child.wait().await;
         init.kill();
         init.ended().await;
+        // Before it may start again: the next life's group has the same name.
+        let given_up = tokio::task::spawn_blocking(move || {
+            group.is_some_and(|group| group.ran_out_of_memory())
+        });
+        let oom_killed = given_up.await.unwrap_or_default();
         let exit_code = status
             .ok()
             .and_then(|status| status.code())
@@ -177,7 +228,7 @@ impl Host {
             let Some(cell) = world.machines.get_mut(&id) else {
                 return;
             };
-            self.note_exit(cell, exit_code)
+            self.note_exit(cell, exit_code, oom_killed)
         };
         match next {
             AfterExit::Rest => {}
@@ -185,6 +236,38 @@ impl Host {
             AfterExit::Restart(app) => {
                 tokio::time::sleep(self.config.settle.max(RESTART_PAUSE)).await;
                 self.restart(app, id).await;
+            }
+        }
+    }
+
+    /// Ends a machine whose volume has outgrown its size, where nothing else keeps it from that.
+    async fn watch_volume(self: Arc<Self>, id: String, init: Arc<Init>) {
+        let backing = Backing::of(&self.disk, &id);
+        let size = {
+            let world = self.world();
+            world.volumes.get(&id).map(|record| record.volume.size_gb)
+        };
+        let Some(size) = size.filter(|_| backing.image.is_none()) else {
+            return;
+        };
+        loop {
+            let files = backing.files.clone();
+            let measured = tokio::task::spawn_blocking(move || taken(&files)).await;
+            let taken = measured.unwrap_or_default();
+            if taken > size << 30 {
+                tracing::warn!(
+                    volume.id = id,
+                    taken,
+                    size,
+                    "a volume is full, ending its machine"
+                );
+                return init.kill();
+            }
+            if tokio::time::timeout(MEASURE_EVERY, init.ended())
+                .await
+                .is_ok()
+            {
+                return;
             }
         }
     }
@@ -202,7 +285,7 @@ impl Host {
         })
     }
 
-    fn note_exit(&self, cell: &mut MachineCell, exit_code: i32) -> AfterExit {
+    fn note_exit(&self, cell: &mut MachineCell, exit_code: i32, oom_killed: bool) -> AfterExit {
         cell.live = None;
         cell.active_until = Some(Instant::now() + self.config.settle);
         let destroying = cell.record.state == State::Destroying;
@@ -213,6 +296,7 @@ impl Host {
         let exit = ExitEvent {
             exit_code,
             guest_exit_code: exit_code,
+            oom_killed,
             requested_stop: cell.stop_asked,
             restarting,
             signal: if exit_code > 128 { exit_code - 128 } else { 0 },

@@ -1,9 +1,9 @@
 //! `machined`: the Machines API on one machine.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use clap::Parser;
-use nightshift_machined::{Args, serve, stage};
+use nightshift_machined::{Args, probe, serve, stage};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
@@ -14,6 +14,10 @@ fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let args = stage(Args::parse())?;
+    if args.probe {
+        writeln!(std::io::stdout(), "{}", probe())?;
+        return Ok(());
+    }
     let exit_with_parent = args.exit_with_parent;
     let config = args.configure()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

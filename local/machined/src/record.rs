@@ -80,6 +80,20 @@ impl MachineRecord {
         self.events.truncate(EVENTS_MAX);
     }
 
+    /// It as it was then, as far as its events tell; none where it did not exist.
+    pub(crate) fn as_of(&self, then: DateTime<Utc>) -> Option<Self> {
+        if self.updated_at <= then {
+            return Some(self.clone());
+        }
+        let before = |event: &&MachineEvent| event.timestamp <= then.timestamp_millis();
+        let status = json!(self.events.iter().find(before)?.status);
+        let state = serde_json::from_value(status).ok()?;
+        Some(Self {
+            state,
+            ..self.clone()
+        })
+    }
+
     /// The volume it has, if any.
     pub(crate) fn volume(&self) -> Option<&str> {
         self.config

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::state::State;
+use crate::{config::Config, state::State};
 
 /// An answer outside 2xx.
 #[derive(Debug, Clone)]
@@ -100,9 +100,18 @@ impl Refused {
         Self::new(StatusCode::CONFLICT, text)
     }
 
-    pub(crate) fn machine_limit(limit: usize) -> Self {
-        let text = format!("Your organization has reached its machine limit of {limit}");
+    /// `what` is machine, app or volume.
+    pub(crate) fn limit(what: &str, limit: usize) -> Self {
+        let text = format!("Your organization has reached its {what} limit of {limit}");
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+    }
+
+    pub(crate) fn over_quota(config: &Config) -> Self {
+        let (org, region) = (&config.org, &config.region);
+        let text = format!(
+            "organization \"{org}\" is using 65536 MB of memory in {region} which is over the allowed quota. please consider other regions"
+        );
+        Self::new(StatusCode::FORBIDDEN, text)
     }
 
     pub(crate) fn region_full(region: &str) -> Self {

@@ -2,6 +2,7 @@
 
 mod boot;
 mod entry;
+mod launch;
 mod layout;
 mod scrub;
 mod spawner;

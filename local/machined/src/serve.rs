@@ -2,6 +2,7 @@
 
 use std::{future::IntoFuture, time::Duration};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -49,6 +50,7 @@ pub async fn serve(config: Config, exit_with_parent: bool) -> Result<(), ServeEr
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Listen { address, source })?;
+    allow_descriptors();
     let host = Host::open(config)?;
     tracing::info!(%address, uids = host.uids.name(), "machines API listening");
     let (mut term, mut int) = (
@@ -62,7 +64,20 @@ pub async fn serve(config: Config, exit_with_parent: bool) -> Result<(), ServeEr
         () = parent_gone(), if exit_with_parent => {}
     }
     host.stop_all(PATIENCE).await;
+    host.cgroups.close();
     Ok(())
+}
+
+/// Takes as many descriptors as we may: each sandbox needs about ten. Sandboxes get a bound of their own.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, ?limit, "the number of descriptors stays as it is");
+    }
 }
 
 /// Reads standard input on a thread of its own, which the process's end does not wait for.

@@ -1,6 +1,10 @@
 //! What exists now, in memory: the records, and beside them what does not outlive the process.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::Notify;
 
@@ -31,6 +35,8 @@ pub(crate) struct MachineCell {
     pub(crate) active_until: Option<Instant>,
     /// Whether somebody asked it to stop since its last start.
     pub(crate) stop_asked: bool,
+    /// How much longer than it must its destroying takes.
+    pub(crate) lingers: Duration,
     /// When it restarted by itself, lately.
     pub(crate) restarts: Vec<Instant>,
 }
@@ -43,6 +49,7 @@ impl MachineCell {
             live: None,
             active_until: None,
             stop_asked: false,
+            lingers: Duration::ZERO,
             restarts: Vec::new(),
         }
     }

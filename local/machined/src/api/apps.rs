@@ -69,6 +69,9 @@ pub(crate) async fn create(
             "idempotency_key was used for another name",
         ));
     }
+    if world.apps.len() >= host.config.max_apps {
+        return Err(Refused::limit("app", host.config.max_apps));
+    }
     let app = AppRecord {
         id: id::app(),
         name: new.name.clone(),

@@ -12,7 +12,12 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{Struck, parse};
-use crate::{faults::FaultKind, host::Host, refused::Refused, sandbox::signal_by_name};
+use crate::{
+    faults::{Fault, FaultKind},
+    host::Host,
+    refused::Refused,
+    sandbox::signal_by_name,
+};
 
 /// How long a machine may take to stop before it is killed, unless it says otherwise.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,7 +27,7 @@ pub(crate) async fn start(
     struck: Option<Extension<Struck>>,
     Path((app, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refused> {
-    if struck.is_some_and(|struck| struck.0.0 == FaultKind::HostFull) {
+    if super::struck(struck.as_ref(), FaultKind::HostFull).is_some() {
         host.world().machine(&app, &id)?;
         return Err(Refused::host_full());
     }
@@ -65,13 +70,15 @@ pub(crate) async fn stop(
 
 pub(crate) async fn remove(
     State(host): State<Arc<Host>>,
+    struck: Option<Extension<Struck>>,
     Path((app, id)): Path<(String, String)>,
     Query(query): Query<BTreeMap<String, String>>,
 ) -> Result<Json<Value>, Refused> {
     let force = ["force", "kill"]
         .iter()
         .any(|key| query.get(*key).is_some_and(|v| v == "true"));
-    host.destroy(&app, &id, force)?;
+    let lingers = super::struck(struck.as_ref(), FaultKind::Lingers).map(Fault::duration);
+    host.destroy(&app, &id, force, lingers.unwrap_or_default())?;
     Ok(Json(json!({ "ok": true })))
 }
 

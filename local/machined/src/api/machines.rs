@@ -10,6 +10,7 @@ use axum::{
     body::Bytes,
     extract::{Path, Query, State},
 };
+use chrono::{DateTime, Utc};
 use nightshift_machines::{ImageRef, MachineConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use super::{Struck, page::Page, parse};
 use crate::{
     clock,
-    faults::FaultKind,
+    faults::{Fault, FaultKind},
     host::Host,
     id, logs,
     record::MachineRecord,
@@ -46,7 +47,8 @@ pub(crate) async fn create(
     let image = host.images.find(&new.config.image)?;
     let regions = new.region.as_deref().unwrap_or("any");
     let here = |region: &str| region == "any" || region == host.config.region;
-    let full = struck.is_some_and(|struck| struck.0.0 == FaultKind::HostFull);
+    let by = struck.as_ref();
+    let full = super::struck(by, FaultKind::HostFull).is_some();
     let id = id::machine();
     let shown = {
         let mut world = host.world();
@@ -60,7 +62,7 @@ pub(crate) async fn create(
         }
         let existing = world.machines.values().filter(|cell| cell.exists()).count();
         if existing >= host.config.max_machines {
-            return Err(Refused::machine_limit(host.config.max_machines));
+            return Err(Refused::limit("machine", host.config.max_machines));
         }
         let volume = new.config.mounts.first().map(|mount| mount.volume.clone());
         if let Some(volume) = &volume {
@@ -73,7 +75,7 @@ pub(crate) async fn create(
             _ => {}
         }
         let slot = free_slot(&world, volume.as_deref(), host.uids.slots())
-            .ok_or_else(|| Refused::machine_limit(existing))?;
+            .ok_or_else(|| Refused::limit("machine", existing))?;
         let uid_map = host.uids.name().to_owned();
         new.config.metadata.insert("uid_map".to_owned(), uid_map);
         let now = clock::now();
@@ -102,7 +104,9 @@ pub(crate) async fn create(
         take_up(&host, &mut world, record).map_err(|error| Refused::internal(&error))?;
         shown
     };
-    tokio::spawn(Arc::clone(&host).prepare(id));
+    if super::struck(by, FaultKind::StuckCreated).is_none() {
+        tokio::spawn(Arc::clone(&host).prepare(id));
+    }
     Ok(Json(shown))
 }
 
@@ -203,20 +207,29 @@ pub(crate) async fn logs(
 
 pub(crate) async fn list(
     State(host): State<Arc<Host>>,
+    struck: Option<Extension<Struck>>,
     Path(app): Path<String>,
     Query(mut query): Query<BTreeMap<String, String>>,
 ) -> Result<Page, Refused> {
     let filter = Filter::take(&mut query)?;
+    let then = as_of(struck.as_ref());
     let world = host.world();
     world.app(&app)?;
-    let machines = world
-        .machines
-        .values()
-        .filter(|cell| cell.record.app == app);
-    let entries = machines
-        .filter(|cell| filter.admits(&cell.record))
-        .map(|cell| (cell.record.id.as_str(), cell.record.shown()));
+    let machines = world.machines.values();
+    let shown = machines
+        .filter(|cell| cell.record.app == app)
+        .filter_map(|cell| cell.record.as_of(then))
+        .filter(|record| filter.admits(record));
+    let entries: Vec<_> = shown
+        .map(|record| (record.id.clone(), record.shown()))
+        .collect();
     Page::cut(entries, filter.limit, filter.cursor.as_deref())
+}
+
+/// The moment that a list is about: now, unless it lags.
+pub(crate) fn as_of(struck: Option<&Extension<Struck>>) -> DateTime<Utc> {
+    let lag = super::struck(struck, FaultKind::Lagging).map(Fault::duration);
+    clock::now() - lag.unwrap_or_default()
 }
 
 /// Which machines a list shows.

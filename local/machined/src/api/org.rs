@@ -8,7 +8,11 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{Struck, machines::Filter, page::Page};
+use super::{
+    Struck,
+    machines::{Filter, as_of},
+    page::Page,
+};
 use crate::{faults::FaultKind, host::Host, refused::Refused};
 
 pub(crate) async fn machines(
@@ -20,18 +24,23 @@ pub(crate) async fn machines(
     if org != host.config.org {
         return Err(Refused::not_found("organization"));
     }
-    if struck.is_some_and(|struck| struck.0.0 == FaultKind::ErrorRegions) {
+    let by = struck.as_ref();
+    if super::struck(by, FaultKind::ErrorRegions).is_some() {
         return Ok(Json(
             json!({ "machines": [], "error_regions": [host.config.region] }),
         ));
     }
     let filter = Filter::take(&mut query)?;
+    let then = as_of(by);
     let world = host.world();
-    let machines = world
+    let shown = world
         .machines
         .values()
-        .filter(|cell| filter.admits(&cell.record));
-    let entries = machines.map(|cell| (cell.record.id.as_str(), cell.record.shown_in_org()));
+        .filter_map(|cell| cell.record.as_of(then))
+        .filter(|record| filter.admits(record));
+    let entries: Vec<_> = shown
+        .map(|record| (record.id.clone(), record.shown_in_org()))
+        .collect();
     let page = Page::cut(entries, filter.limit, filter.cursor.as_deref())?;
     Ok(Json(json!({
         "machines": page.items,

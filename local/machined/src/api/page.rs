@@ -21,8 +21,8 @@ pub(crate) struct Page {
 
 impl Page {
     /// Cuts the page that begins after `cursor`.
-    pub(crate) fn cut<'a>(
-        entries: impl Iterator<Item = (&'a str, Value)>,
+    pub(crate) fn cut<K: AsRef<str>>(
+        entries: impl IntoIterator<Item = (K, Value)>,
         limit: Option<usize>,
         cursor: Option<&str>,
     ) -> Result<Self, Refused> {
@@ -34,7 +34,8 @@ impl Page {
         }
         let mut items = Vec::new();
         let mut last = None;
-        for (key, item) in entries.filter(|(key, _)| cursor.is_none_or(|cursor| *key > cursor)) {
+        let after = |key: &K| cursor.is_none_or(|cursor| key.as_ref() > cursor);
+        for (key, item) in entries.into_iter().filter(|(key, _)| after(key)) {
             if items.len() == limit {
                 return Ok(Self {
                     items,
@@ -42,7 +43,7 @@ impl Page {
                 });
             }
             items.push(item);
-            last = Some(key.to_owned());
+            last = Some(key.as_ref().to_owned());
         }
         Ok(Self {
             items,

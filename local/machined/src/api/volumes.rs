@@ -11,7 +11,7 @@ use nightshift_machines::{Volume, VolumeState};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Struck, page::Page, parse};
+use super::{Struck, machines::as_of, page::Page, parse};
 use crate::{clock, faults::FaultKind, host::Host, id, record::VolumeRecord, refused::Refused};
 
 /// Sizes the provider sells, in GB.
@@ -58,9 +58,14 @@ pub(crate) async fn create(
         .region
         .as_ref()
         .is_some_and(|region| *region != host.config.region);
-    let full = struck.is_some_and(|struck| struck.0.0 == FaultKind::HostFull);
+    let full = super::struck(struck.as_ref(), FaultKind::HostFull).is_some();
     let mut world = host.world();
     world.app(&app)?;
+    let most = host.config.max_volumes;
+    let volumes = world.volumes.values();
+    if volumes.filter(|one| !one.volume.state.is_leaving()).count() >= most {
+        return Err(Refused::limit("volume", most));
+    }
     if elsewhere || full {
         return Err(Refused::no_capacity());
     }
@@ -93,18 +98,29 @@ pub(crate) async fn read(
     State(host): State<Arc<Host>>,
     Path((app, id)): Path<(String, String)>,
 ) -> Result<Json<Value>, Refused> {
-    Ok(Json(shown(host.world().volume(&app, &id)?)))
+    Ok(Json(shown_volume(host.world().volume(&app, &id)?)))
 }
 
 pub(crate) async fn list(
     State(host): State<Arc<Host>>,
+    struck: Option<Extension<Struck>>,
     Path(app): Path<String>,
     Query(listed): Query<Listed>,
 ) -> Result<Page, Refused> {
+    let then = as_of(struck.as_ref());
+    let lags = super::struck(struck.as_ref(), FaultKind::Lagging).is_some();
     let world = host.world();
     world.app(&app)?;
-    let volumes = world.volumes.values().filter(|record| record.app == app);
-    let entries = volumes.map(|record| (record.volume.id.as_str(), shown(record)));
+    let volumes = world.volumes.values();
+    let shown = volumes.filter(|record| record.app == app && record.volume.created_at <= then);
+    let entries = shown.map(|record| {
+        let mut record = record.clone();
+        if lags && record.volume.state.is_leaving() {
+            // Deleted ones are listed for a while as if nothing had happened.
+            record.volume.state = VolumeState::Created;
+        }
+        (record.volume.id.clone(), shown_volume(&record))
+    });
     Page::cut(entries, listed.limit, listed.cursor.as_deref())
 }
 
@@ -115,7 +131,7 @@ pub(crate) async fn remove(
     host.delete_volume(&app, &id).await.map(Json)
 }
 
-fn shown(record: &VolumeRecord) -> Value {
+fn shown_volume(record: &VolumeRecord) -> Value {
     let mut shown = json!(record.volume);
     shown["host_status"] = json!("ok");
     shown["zone"] = json!("local");

@@ -9,15 +9,15 @@ use std::{
         unix::{
             ffi::OsStrExt,
             fs::{DirBuilderExt, PermissionsExt},
-            process::CommandExt,
         },
     },
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::Arc,
 };
 
 use command_fds::{CommandFdExt, FdMapping};
+use nightshift_machines::Guest;
 use rustix::{
     fs::{MemfdFlags, SeekFrom, memfd_create, seek},
     pipe::{PipeFlags, pipe_with},
@@ -33,24 +33,32 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{bwrap, layout::Layout};
+use super::{
+    bwrap,
+    launch::{self, Launch},
+    layout::Layout,
+};
 use crate::{
+    cgroups::Group,
     gateway,
     host::Host,
     identity,
     images::{Image, ImageError},
     logs,
     record::MachineRecord,
+    volumes::{self, Backing},
 };
 
 /// Where bubblewrap finds its arguments; kept out of `/proc/1/cmdline`, which the sandbox sees.
 const ARGS_FD: i32 = 3;
 /// Where bubblewrap says which process it made.
 const INFO_FD: i32 = 4;
+/// Where bubblewrap waits for us, unless it does so on its standard input.
+pub(super) const GO_FD: i32 = 5;
 /// Memory of a machine that does not say, in MB: the smallest there is.
 const MEMORY_MB: u32 = 256;
-/// Sets limits and becomes the program it is given.
-const PRLIMIT: &str = "/usr/bin/prlimit";
+/// Processors of a machine that does not say.
+const CPUS: u32 = 1;
 
 /// A sandbox that has just booted.
 #[derive(Debug)]
@@ -59,6 +67,8 @@ pub(crate) struct Booted {
     pub(crate) child: Child,
     /// What to hold while it runs.
     pub(crate) live: Live,
+    /// Its control group, to be given up once nothing of it runs. Giving up may block.
+    pub(crate) group: Option<Group>,
 }
 
 /// A running sandbox. Dropping it closes its sockets.
@@ -83,8 +93,8 @@ struct Listening(AbortHandle);
 /// Why a sandbox did not boot.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BootError {
-    #[error("bubblewrap is not installed: apt install bubblewrap")]
-    NoBubblewrap,
+    #[error("{0} is not installed: apt install bubblewrap util-linux coreutils")]
+    NotInstalled(&'static str),
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error("{0}")]
@@ -141,7 +151,10 @@ impl Init {
 /// Boots a machine's sandbox, and returns once its process exists.
 pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Booted, BootError> {
     let step = |what: &'static str| move |error: io::Error| BootError::Step(what, error);
-    let bwrap = bwrap().ok_or(BootError::NoBubblewrap)?;
+    let bwrap = bwrap().ok_or(BootError::NotInstalled("bwrap"))?;
+    if let Some(program) = launch::missing() {
+        return Err(BootError::NotInstalled(program));
+    }
     let image = unpacked(host, &machine.config.image).await?;
     let directory = host.disk.machine_dir(&machine.id);
 
@@ -149,25 +162,36 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
     prepare(host, machine, &directory, &fly).map_err(step("preparing its directory"))?;
     let sockets = listen(host, machine, &directory, &fly).map_err(step("opening its sockets"))?;
 
-    let memory_mb = machine
-        .config
-        .guest
-        .as_ref()
-        .map_or(MEMORY_MB, |guest| guest.memory_mb);
+    let guest = machine.config.guest.clone().unwrap_or_else(|| Guest {
+        cpu_kind: "shared".to_owned(),
+        cpus: CPUS,
+        memory_mb: MEMORY_MB,
+    });
+    let root = host.uids.root_of(machine.slot);
+    let group = host
+        .cgroups
+        .make(&machine.id, &guest, root)
+        .map_err(step("making its control group"))?;
     let mount = machine.config.mounts.first();
+    let volume = mount.map(|mount| Backing::of(&host.disk, &mount.volume));
+    if let Some(image) = volume.as_ref().and_then(|volume| volume.image.clone()) {
+        let free = tokio::task::spawn_blocking(move || volumes::until_free(&image)).await;
+        free.map_err(io::Error::other)
+            .flatten()
+            .map_err(step("waiting for its volume"))?;
+    }
     let layout = Layout {
         image: &image,
         env: &machine.config.env,
         platform_env: &platform_env(host, machine),
         fly: &fly,
         gateway: &directory.join("gateway.sock"),
-        volume: mount.map(|mount| {
-            (
-                host.disk.volume_dir(&mount.volume).join("data"),
-                mount.path.as_str(),
-            )
-        }),
-        memory_mb,
+        volume: volume
+            .as_ref()
+            .zip(mount)
+            .map(|(volume, mount)| (volume.files.as_path(), mount.path.as_str())),
+        groups: &group.as_ref().map(Group::views).unwrap_or_default(),
+        memory_mb: guest.memory_mb,
         mapped_from_outside: host.uids.maps_from_outside(),
     };
     let arguments = layout.arguments().map_err(step("reading its image"))?;
@@ -184,22 +208,24 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
         .1
         .try_clone()
         .map_err(step("opening its pipes"))?;
-    let mut command = limited(bwrap, host.uids.maps_from_outside());
+    let launch = Launch {
+        bwrap,
+        root,
+        own_users: host.uids.maps_from_outside(),
+        ttl: host.config.ttl,
+        volume: volume.as_ref(),
+    };
+    let mut command = launch.command();
     command
         .args(["--args", &ARGS_FD.to_string()])
         .args(["--info-fd", &INFO_FD.to_string()])
         // In sight, so that what is left of this machine can be known by its name.
         .args(["--hostname", &machine.id, "--"])
         .args(program)
-        .env_clear()
         .current_dir("/")
-        .stdin(Stdio::from(pipes.go.0))
         .stdout(Stdio::from(output))
         .stderr(Stdio::from(pipes.output.1));
-    if let Some(root) = host.uids.root_of(machine.slot) {
-        command.uid(root).gid(root);
-    }
-    let mappings = vec![
+    let mut mappings = vec![
         FdMapping {
             parent_fd: pipes.args,
             child_fd: ARGS_FD,
@@ -209,6 +235,16 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
             child_fd: INFO_FD,
         },
     ];
+    if host.uids.maps_from_outside() {
+        // bubblewrap closes this one outside only, so it becomes what a program has anyway.
+        command.stdin(Stdio::from(pipes.go.0));
+    } else {
+        command.stdin(Stdio::null());
+        mappings.push(FdMapping {
+            parent_fd: pipes.go.0,
+            child_fd: GO_FD,
+        });
+    }
     let collision =
         |_| BootError::Step("handing over its pipes", io::ErrorKind::InvalidInput.into());
     command.fd_mappings(mappings).map_err(collision)?;
@@ -220,9 +256,7 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
 
     let receiver = |fd| pipe::Receiver::from_owned_fd(fd).map_err(step("reading from it"));
     tokio::spawn(logs::keep(receiver(pipes.output.0)?, directory));
-    let mut info = Vec::new();
-    receiver(pipes.info.0)?
-        .read_to_end(&mut info)
+    let info = told(receiver(pipes.info.0)?)
         .await
         .map_err(step("reading from it"))?;
     let info: Info = serde_json::from_slice(&info).map_err(|_| BootError::Stillborn)?;
@@ -234,15 +268,32 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
         _sockets: sockets,
     };
 
-    let mapped = host.uids.map(info.child_pid.unsigned_abs(), machine.slot);
-    if let Err(error) = mapped {
+    // It holds still, and has no children: what it becomes is in the group from its first moment.
+    let child_pid = info.child_pid.unsigned_abs();
+    let joined = group.as_ref().map_or(Ok(()), |group| group.join(child_pid));
+    let set = joined
+        .map_err(step("joining its control group"))
+        .and_then(|()| {
+            let mapped = host.uids.map(child_pid, machine.slot);
+            mapped.map_err(step("mapping its users"))
+        });
+    if let Err(error) = set {
         live.init.kill();
-        return Err(BootError::Step("mapping its users", error));
+        live.init.ended().await;
+        return Err(error);
     }
     let mut go = fs::File::from(pipes.go.1);
     // One that is dead already is noticed by its exit.
     let _ = go.write_all(b"\n");
-    Ok(Booted { child, live })
+    Ok(Booted { child, live, group })
+}
+
+/// Reads one JSON object without objects in it. The pipe's end would not come: the program that measures
+/// the sandbox's time has it open too.
+async fn told(mut info: pipe::Receiver) -> io::Result<Vec<u8>> {
+    let mut said = Vec::new();
+    while !said.contains(&b'}') && info.read_buf(&mut said).await? > 0 {}
+    Ok(said)
 }
 
 /// Finds a machine's image and unpacks it, unless that was done when the machine was prepared.
@@ -316,22 +367,6 @@ fn platform_env(host: &Host, machine: &MachineRecord) -> BTreeMap<String, String
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into()
-}
-
-/// bubblewrap, with bounds on every process inside. Memory and processor time need cgroups and are
-/// not bounded.
-fn limited(bwrap: &str, own_users: bool) -> Command {
-    if !Path::new(PRLIMIT).exists() {
-        return Command::new(bwrap);
-    }
-    let mut command = Command::new(PRLIMIT);
-    command.args(["--core=0", "--nofile=4096"]);
-    if own_users {
-        // Counted per user, so only where the users are the sandbox's own.
-        command.arg("--nproc=1024");
-    }
-    command.args(["--", bwrap]);
-    command
 }
 
 /// Both ends of what runs between us and bubblewrap; the first of a pair is read.

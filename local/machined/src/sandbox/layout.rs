@@ -12,7 +12,7 @@ use crate::images::{Base, Image};
 /// Where sandboxed programs are looked for unless the image or the machine says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Top directories that are the sandbox's own, whatever the image has there.
-const OWN: [&str; 5] = ["proc", "dev", "tmp", "run", ".fly"];
+const OWN: [&str; 6] = ["proc", "sys", "dev", "tmp", "run", ".fly"];
 /// What root inside may do: become other users and look after their files. It may not mount,
 /// trace, or touch the network's set-up.
 const CAPABILITIES: [&str; 8] = [
@@ -39,10 +39,12 @@ pub(crate) struct Layout<'a> {
     /// The gateway's socket.
     pub(crate) gateway: &'a Path,
     /// The volume's files, and where they appear.
-    pub(crate) volume: Option<(PathBuf, &'a str)>,
+    pub(crate) volume: Option<(&'a Path, &'a str)>,
+    /// Its control groups, and where they appear.
+    pub(crate) groups: &'a [(PathBuf, String)],
     /// Memory the machine has, in MB; `/tmp` may take half of it.
     pub(crate) memory_mb: u32,
-    /// Whether bubblewrap waits for us to map its users.
+    /// Whether bubblewrap waits for us before it maps its users; else before it runs the program.
     pub(crate) mapped_from_outside: bool,
 }
 
@@ -67,6 +69,7 @@ impl Layout<'_> {
             told.say(["--userns-block-fd", "0"]);
         } else {
             told.say(["--uid", "0"]).say(["--gid", "0"]);
+            told.say(["--block-fd", &super::boot::GO_FD.to_string()]);
         }
         for capability in CAPABILITIES {
             told.say(["--cap-add", capability]);
@@ -86,12 +89,13 @@ impl Layout<'_> {
             .say(["--tmpfs", "/run"]);
         told.bind("--ro-bind", self.fly, "/.fly");
         told.bind("--ro-bind", self.gateway, "/run/gateway.sock");
-        if let Some((files, path)) = &self.volume {
-            let parents: Vec<&Path> = Path::new(path).ancestors().skip(1).collect();
-            for parent in parents.into_iter().rev() {
-                told.directory(parent);
-            }
+        if let Some((files, path)) = self.volume {
+            told.parents(Path::new(path));
             told.bind("--bind", files, path);
+        }
+        for (group, path) in self.groups {
+            told.parents(Path::new(path));
+            told.bind("--bind", group, path);
         }
         told.say(["--remount-ro", "/"]);
         Ok(told.0)
@@ -163,6 +167,14 @@ impl Told {
             self.say(["--perms", "0755"])
                 .0
                 .extend(["--dir".into(), path.into()]);
+        }
+    }
+
+    /// The directories above `path`.
+    fn parents(&mut self, path: &Path) {
+        let parents: Vec<&Path> = path.ancestors().skip(1).collect();
+        for parent in parents.into_iter().rev() {
+            self.directory(parent);
         }
     }
 

@@ -21,7 +21,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn after_a_kill_everything_is_found_again_and_no_sandbox_runs_on() {
     let mut world = World::new().await;
-    let script = "echo kept > /data/file; echo READY; exec sleep 64.25";
+    let script = "cat /data/file; echo kept > /data/file; echo READY; exec sleep 64.25";
     let running = world.make("running", script).await;
     let resting = world.make("resting", "true").await;
     let doomed = world.make("doomed", "echo READY; exec sleep 64.25").await;
@@ -78,12 +78,7 @@ async fn after_a_kill_everything_is_found_again_and_no_sandbox_runs_on() {
         .start("running", &running.machine.id)
         .await
         .unwrap();
-    let file = world
-        .state()
-        .join("volumes")
-        .join(&running.volume)
-        .join("data/file");
-    assert_eq!(std::fs::read_to_string(file).unwrap(), "kept\n");
+    world.printed(&running, "kept\nREADY").await;
     world.client.delete_app("doomed").await.unwrap();
     let waited = world
         .client

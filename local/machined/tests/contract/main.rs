@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod awkward;
+mod bounds;
 mod durability;
 mod faults;
 mod gateway;
