@@ -224,7 +224,7 @@ async fn requests_that_are_none_are_refused_in_the_same_form(pg: PgPool) {
 async fn without_a_store_a_sandbox_is_asked_to_try_again(pg: PgPool) {
     let world = World::new(pg).await;
     world.claimed("m1").await;
-    world.pg.close().await;
+    world.acting.close().await;
     let answer = world.attest(&world.statement("m1")).await;
     assert_eq!(
         (answer.status, answer.kind()),

@@ -62,6 +62,8 @@ pub(crate) struct World {
     router: Router,
     pool: PoolId,
     endpoint: Endpoint,
+    /// What session itself asks the database through.
+    pub(crate) acting: PgPool,
     /// Where the signing keys are.
     pub(crate) keys: Arc<tempfile::TempDir>,
 }
@@ -115,7 +117,7 @@ impl World {
         let keys = tempfile::TempDir::new().unwrap();
         let secrets = Arc::new(FileSecrets::new(keys.path().join("none")));
         let state = SessionState {
-            store: Store::new(acting),
+            store: Store::new(acting.clone()),
             clock: Arc::new(clock),
             verifier: Arc::new(StatementVerifier::new(&issuer.url).unwrap()),
             keys: Arc::new(
@@ -134,6 +136,7 @@ impl World {
             router: router(state),
             pool,
             endpoint,
+            acting,
             keys: Arc::new(keys),
         }
     }
