@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where a fixture breaks")]
 
 mod boundary;
+mod key_sets;
 mod proofs;
 mod sample;
 mod serving;
