@@ -89,7 +89,7 @@ impl Redactor {
             Value::Object(fields) => Value::Object(
                 fields
                     .into_iter()
-                    .map(|(key, field)| self.field(key, field))
+                    .map(|(key, field)| self.field(&key, field))
                     .collect(),
             ),
             Value::Null | Value::Bool(_) | Value::Number(_) => value,
@@ -103,14 +103,16 @@ impl Redactor {
     }
 
     /// A field whose name says that its text is a secret gives away nothing of it.
-    fn field(&mut self, key: String, field: Value) -> (String, Value) {
-        let shown = self.text(&key).into_owned();
-        let field = match field {
-            Value::String(text) if assigned::names_a_secret(&key, &text) => {
-                self.found.count(assigned::NAME);
-                Value::String(note(assigned::NAME))
-            }
-            other => self.value(other),
+    fn field(&mut self, key: &str, field: Value) -> (String, Value) {
+        let shown = self.text(key).into_owned();
+        let secret = field
+            .as_str()
+            .is_some_and(|text| assigned::names_a_secret(key, text));
+        let field = if secret {
+            self.found.count(assigned::NAME);
+            Value::String(note(assigned::NAME))
+        } else {
+            self.value(field)
         };
         (shown, field)
     }

@@ -114,12 +114,11 @@ async fn serve(connection: TcpStream, routes: Router, end: End) {
         }
         () = end.came() => None,
     };
-    let result = match ended {
-        Some(result) => result,
-        None => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        served.as_mut().graceful_shutdown();
+        served.await
     };
     if let Err(error) = result {
         tracing::debug!(%error, "A connection ended early");

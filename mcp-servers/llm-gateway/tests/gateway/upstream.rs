@@ -150,7 +150,7 @@ async fn answer(State(told): State<Arc<Mutex<Told>>>, headers: HeaderMap, body: 
                     return Some((Err(std::io::Error::other("broken")), sent + 1));
                 }
                 Then::End if sent > 0 => return None,
-                _ => {}
+                Then::Silence | Then::Break | Then::End | Then::Again | Then::NoAnswer => {}
             }
             told.lock().unwrap().sent_bytes += piece.len();
             Some((Ok(piece), sent + 1))
