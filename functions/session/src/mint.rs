@@ -45,7 +45,7 @@ pub async fn mint(
         kid: &signer.public().kid,
     })?;
     let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or(now);
-    let signed = Audience::ALL.iter().map(async |&audience| {
+    let tokens = Audience::ALL.iter().map(async |&audience| {
         let claims = claims(issuer, grant, audience, thumbprint, now);
         let message = format!("{header}.{}", encode(&claims)?);
         let signature = signer.sign(message.as_bytes()).await?;
@@ -57,7 +57,7 @@ pub async fn mint(
         })
     });
     // Together: a keeper of keys may be a round trip away.
-    try_join_all(signed).await
+    try_join_all(tokens).await
 }
 
 fn claims(

@@ -120,7 +120,7 @@ mod tests {
             "hunter2".to_owned(),
             r#"{"keys": "hunter2"}"#.to_owned(),
             format!(r#"{{"keys": [{{"begins_at": "{at}", "kms": "a", "hunter2": 1}}]}}"#),
-            format!(r#"{{"keys": [{{"begins_at": "hunter2", "kms": "a"}}]}}"#),
+            r#"{"keys": [{"begins_at": "hunter2", "kms": "a"}]}"#.to_owned(),
         ] {
             let error = Document::parse(&text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");

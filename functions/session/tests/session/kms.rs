@@ -140,10 +140,11 @@ fn is_signed(headers: &HeaderMap, body: &[u8]) -> bool {
     {
         return false;
     }
-    let canonical: String = names
-        .split(';')
-        .map(|name| format!("{name}:{}\n", text(name).unwrap_or_default().trim()))
-        .collect();
+    let mut canonical = String::new();
+    for name in names.split(';') {
+        let value = text(name).unwrap_or_default().trim();
+        canonical.extend([name, ":", value, "\n"]);
+    }
     let body = hex::encode(Sha256::digest(body));
     let request = format!("POST\n/\n\n{canonical}\n{names}\n{body}");
     let request = hex::encode(Sha256::digest(request));

@@ -56,7 +56,6 @@ pub(crate) struct Run {
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) issuer: Issuer,
-    pub(crate) pg: PgPool,
     store: Store,
     clock: Fixed,
     router: Router,
@@ -130,7 +129,6 @@ impl World {
         };
         Self {
             issuer,
-            pg,
             store,
             clock,
             router: router(state),
