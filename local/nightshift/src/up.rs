@@ -11,6 +11,7 @@ mod plan;
 mod plane;
 mod ports;
 mod process;
+mod risks;
 mod secrets;
 mod seed;
 mod stack;

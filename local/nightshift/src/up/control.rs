@@ -30,9 +30,6 @@ const INTAKE_CONNECTIONS: u32 = 16;
 const CONNECTIONS: u32 = 8;
 /// How often overdue rows are looked for. Nothing waits for it but what went wrong.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// What the guests of this machine cannot have, in `sandbox-image/README.md`'s names: no control groups reach
-/// into them, and where the stack runs as an ordinary user, its sandboxes may have but one user.
-const ACCEPTED_RISKS: &str = "cgroups,users";
 /// Memory of a machine.
 const MEMORY_MB: u32 = 512;
 /// What of it the agent's commands may take: three quarters.
@@ -54,7 +51,12 @@ pub(super) struct Control {
 }
 
 /// The platform over machined.
-pub(super) fn platform(store: Store, ports: &Ports, secrets: &StackSecrets) -> Result<Platform> {
+pub(super) fn platform(
+    store: Store,
+    ports: &Ports,
+    secrets: &StackSecrets,
+    accepted_risks: &str,
+) -> Result<Platform> {
     let token = secrets.of("machines/token")?.to_owned();
     let client = Client::new(&ports.url("machines"), token.into())?;
     let http = PolicyPort {
@@ -75,20 +77,20 @@ pub(super) fn platform(store: Store, ports: &Ports, secrets: &StackSecrets) -> R
             Reach::Anywhere,
         )),
         settings: Arc::new(Settings {
-            machine_env: machine_env(),
+            machine_env: machine_env(accepted_risks),
             ..Settings::default()
         }),
     })
 }
 
 /// What every sandbox is told.
-pub(super) fn machine_env() -> BTreeMap<String, String> {
+pub(super) fn machine_env(accepted_risks: &str) -> BTreeMap<String, String> {
     let session = format!("http://{}", public_host("session"));
     let agent_memory = AGENT_MEMORY_MB.to_string();
     let told = [
         ("NIGHTSHIFT_SESSION", session.as_str()),
         ("NIGHTSHIFT_GATEWAY_SOCKET", "/run/gateway.sock"),
-        ("NIGHTSHIFT_ACCEPTED_RISKS", ACCEPTED_RISKS),
+        ("NIGHTSHIFT_ACCEPTED_RISKS", accepted_risks),
         ("NIGHTSHIFT_AGENT_MEMORY_MB", agent_memory.as_str()),
     ];
     told.map(|(name, value)| (name.to_owned(), value.to_owned()))

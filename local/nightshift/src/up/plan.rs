@@ -22,6 +22,8 @@ pub(super) struct Choices {
     pub(super) briefing: Vec<(&'static str, String)>,
     /// What is logged.
     pub(super) log: Option<String>,
+    /// Hardening steps that sandboxes may be without, because this machine does not offer them.
+    pub(super) accepted_risks: String,
 }
 
 impl Choices {
@@ -46,6 +48,7 @@ impl Choices {
             passed_on: set_of(&mut env, &names),
             briefing: set_of(&mut env, &briefing),
             log: env.optional("NIGHTSHIFT_LOG"),
+            accepted_risks: String::new(),
         }
     }
 }

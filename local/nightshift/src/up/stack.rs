@@ -14,6 +14,7 @@ use super::{
     plan::{Choices, Plans},
     plane::{Parts, Plane},
     ports::Ports,
+    risks,
     secrets::StackSecrets,
     seed,
 };
@@ -65,10 +66,11 @@ impl Stack {
             tracing::info!(released, "Took up the steps of a stack that was killed");
         }
         let store = database.store(Role::Engine, CONNECTIONS).await?;
-        let platform = control::platform(store, &ports, &secrets)?;
+        let mut choices = Choices::from_env();
+        choices.accepted_risks = risks::accepted(checkout, &image).await?;
+        let platform = control::platform(store, &ports, &secrets, &choices.accepted_risks)?;
         let now = platform.clock.now();
         seed::seed(&deploy, &secrets, &image.reference, &size, now).await?;
-        let choices = Choices::from_env();
         let given = Parts {
             checkout,
             ports: &ports,

@@ -141,6 +141,9 @@ fn machines(parts: Parts<'_>) -> [(&'static str, String); 5] {
         ("NIGHTSHIFT_MACHINES_TOKEN", "machines/token".to_owned()),
         ("NIGHTSHIFT_MACHINES_ORG", "local".to_owned()),
         ("NIGHTSHIFT_MACHINES_EGRESS_PORT", "80".to_owned()),
-        ("NIGHTSHIFT_MACHINE_ENV", json!(machine_env()).to_string()),
+        (
+            "NIGHTSHIFT_MACHINE_ENV",
+            json!(machine_env(&parts.choices.accepted_risks)).to_string(),
+        ),
     ]
 }
