@@ -149,6 +149,7 @@ impl<S: ToolServer> Tools<S> {
     /// Serves the tools of `server`; what they see goes to `log`.
     #[must_use]
     pub fn new(server: Arc<S>, log: Arc<dyn EvidenceLog>) -> Self {
+        secrets::prepare();
         Self {
             server,
             log,
