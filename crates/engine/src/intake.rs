@@ -5,13 +5,11 @@ use nightshift_domain::{
     AlertId, IncidentId, Investigation, InvestigationId,
     alert::{Alert, AlertStatus, Signal},
 };
-use nightshift_protocol::{Step, Trace};
 use nightshift_store::{
     Delivery, Disposition as Kept, Endpoint, Store, StoreError, Tx, Whose,
     plant::{Plant, VOLATILE_WAKE, planted},
 };
 use serde::Serialize;
-use serde_json::json;
 
 use crate::{Clock, platform::announce};
 
@@ -160,20 +158,7 @@ async fn investigate(
     let now = alert.received_at;
     let id = InvestigationId::generate();
     let new = Investigation::open(id, alert.tenant, alert.incident, alert.id, now);
-    tx.follow(Trace::of(id));
-    tx.add_investigation(&new).await?;
-    let place = tx.add_ticket(id, alert.tenant, pool, now).await?;
-    tx.add_event(
-        id,
-        "accepted",
-        &json!({ "alert": alert.id, "place": place }),
-        now,
-    )
-    .await?;
-    if !planted(Plant::VolatileWake) {
-        tx.enqueue(Step::ClaimWake { pool }, &pool.to_string(), now)
-            .await?;
-    }
+    tx.open_investigation(&new, pool).await?;
     Ok((Taken::Opened, Some(id)))
 }
 

@@ -10,25 +10,6 @@ use uuid::Uuid;
 use crate::{CorruptRow, Overdue, Store, StoreError, Tx, Whose};
 
 impl Tx {
-    /// Stores a new investigation.
-    #[tracing::instrument(name = "store.investigation.add", skip_all, fields(investigation.id = %new.id))]
-    pub async fn add_investigation(&mut self, new: &Investigation) -> Result<(), StoreError> {
-        sqlx::query!(
-            "insert into investigations (id, tenant_id, incident_id, alert_id, state, deadline_at, created_at)
-             values ($1, $2, $3, $4, $5, $6, $7)",
-            new.id.as_uuid(),
-            new.tenant.as_uuid(),
-            new.incident.as_uuid(),
-            new.alert.as_uuid(),
-            new.state.name(),
-            new.state.deadline_at(),
-            new.created_at,
-        )
-        .execute(&mut *self.conn)
-        .await?;
-        Ok(())
-    }
-
     /// Reads one investigation.
     #[tracing::instrument(name = "store.investigation.get", skip(self))]
     pub async fn investigation(

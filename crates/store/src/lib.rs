@@ -15,6 +15,7 @@ mod grants;
 mod incidents;
 mod investigations;
 mod messages;
+mod openings;
 mod outbox;
 mod overdue;
 mod parked;

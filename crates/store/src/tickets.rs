@@ -9,29 +9,6 @@ use crate::plant::{Plant, planted};
 use crate::{StoreError, Tx};
 
 impl Tx {
-    /// Puts an investigation at the end of the queue; returns its place.
-    #[tracing::instrument(name = "store.ticket.add", skip(self))]
-    pub async fn add_ticket(
-        &mut self,
-        investigation: InvestigationId,
-        tenant: TenantId,
-        pool: PoolId,
-        now: DateTime<Utc>,
-    ) -> Result<i64, StoreError> {
-        let place = sqlx::query_scalar!(
-            "insert into tickets (investigation_id, tenant_id, pool_id, state, created_at)
-             values ($1, $2, $3, 'waiting', $4)
-             returning place",
-            investigation.as_uuid(),
-            tenant.as_uuid(),
-            pool.as_uuid(),
-            now,
-        )
-        .fetch_one(&mut *self.conn)
-        .await?;
-        Ok(place)
-    }
-
     /// How many tickets of a tenant wait.
     pub async fn waiting_of(&mut self, tenant: TenantId) -> Result<i64, StoreError> {
         let count = sqlx::query_scalar!(

@@ -198,8 +198,16 @@ impl Tx {
         let Some((tenant, pool, created_at)) = returned else {
             return Ok(None);
         };
-        self.add_ticket(investigation, tenant.into(), pool.into(), created_at)
-            .await?;
+        sqlx::query(
+            "insert into tickets (investigation_id, tenant_id, pool_id, state, created_at)
+             values ($1, $2, $3, 'waiting', $4)",
+        )
+        .bind(investigation.as_uuid())
+        .bind(tenant)
+        .bind(pool)
+        .bind(created_at)
+        .execute(&mut *self.conn)
+        .await?;
         Ok(Some(pool.into()))
     }
 }

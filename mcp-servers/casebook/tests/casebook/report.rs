@@ -100,11 +100,16 @@ async fn a_report_wakes_the_coordinator_because_its_tenant_may_hold_one_more(pg:
     let world = World::new(pg).await;
     let tenant = world.tenant("acme").await;
     let run = world.run(tenant, "ledger").await;
-    let mut tx = world.store.begin().await.unwrap();
-    tx.add_ticket(run.key.investigation, tenant, world.pool, world.clock.now())
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    sqlx::query(
+        "insert into tickets (investigation_id, tenant_id, pool_id, state, created_at)
+         values ($1, $2, $3, 'waiting', now())",
+    )
+    .bind(run.key.investigation.as_uuid())
+    .bind(tenant.as_uuid())
+    .bind(world.pool.as_uuid())
+    .execute(&world.pg)
+    .await
+    .unwrap();
     let evidence = two_kinds(&world, run).await;
 
     let report = json!({ "report": draft(&evidence, 0.7) });

@@ -32,9 +32,9 @@ use uuid::Uuid;
 use super::{Bench, matches::open, provider::Nowhere, supply::Supply};
 use crate::seed::{Case, Cast};
 
-/// Connections of everything that enqueues. Each function has two of its own in production; a commit waits
-/// milliseconds for the disk, so that few of them would be the limit, not the database.
-const INTAKE_CONNECTIONS: u32 = 48;
+/// Connections of everything that enqueues, as a pooler in front of PostgreSQL would keep them: enough to share a
+/// flush of the disk, few enough not to be in each other's way (`docs/decisions/0017-an-investigation-is-opened-in-one-statement.md`).
+const INTAKE_CONNECTIONS: u32 = 16;
 /// Connections of relay and coordinator.
 const ENGINE_CONNECTIONS: u32 = 6;
 /// Connections that signal, apart from those: a signal must not queue behind the work that it is about.
@@ -193,15 +193,9 @@ impl Flow {
     async fn enqueue(&self, case: &Case) -> Result<oneshot::Receiver<()>> {
         let (tell, seen) = oneshot::channel();
         let new = open(case);
-        let (id, now) = (new.id, new.created_at);
-        self.desk.expect(id, tell);
+        self.desk.expect(new.id, tell);
         let mut tx = self.intake.begin().await?;
-        tx.add_investigation(&new).await?;
-        let place = tx.add_ticket(id, case.tenant, self.pool, now).await?;
-        let detail = serde_json::json!({ "alert": case.alert, "place": place });
-        tx.add_event(id, "accepted", &detail, now).await?;
-        let wake = Step::ClaimWake { pool: self.pool };
-        tx.enqueue(wake, &self.pool.to_string(), now).await?;
+        tx.open_investigation(&new, self.pool).await?;
         tx.commit().await?;
         if self.notify == Notify::AfterCommit {
             self.signals.signals().send(CHANNEL_OUTBOX);

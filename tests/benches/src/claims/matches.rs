@@ -115,9 +115,7 @@ pub(super) async fn queue_up(bench: &Bench<'_>, waiting: usize) -> Result<()> {
     let mut tx = store.begin().await?;
     for case in &cases {
         let new = open(case);
-        tx.add_investigation(&new).await?;
-        tx.add_ticket(new.id, case.tenant, bench.cast.pool, new.created_at)
-            .await?;
+        tx.open_investigation(&new, bench.cast.pool).await?;
     }
     tx.commit().await?;
     seed::settle(admin).await
