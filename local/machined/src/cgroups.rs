@@ -131,11 +131,13 @@ impl Home {
 
 /// Version 1: below our own group of every hierarchy.
 fn below_each(parents: &[PathBuf], name: &str) -> io::Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
+    let mut made: Vec<PathBuf> = Vec::new();
     for parent in parents {
         let home = parent.join(name);
         if let Err(error) = make_directory(&home) {
-            made.iter().for_each(|path: &PathBuf| remove(path));
+            for path in &made {
+                remove(path);
+            }
             return Err(error);
         }
         made.push(home);

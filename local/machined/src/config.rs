@@ -14,6 +14,10 @@ use secrecy::SecretString;
 /// Serves the Machines API on loopback, with bubblewrap sandboxes as machines.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "machined", version)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct Args {
     /// Loopback address to serve the API on.
     #[arg(long, default_value = "127.0.0.1:4280")]

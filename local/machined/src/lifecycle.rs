@@ -301,7 +301,6 @@ impl Host {
             restarting,
             signal: if exit_code > 128 { exit_code - 128 } else { 0 },
             exited_at: Some(clock::now()),
-            ..ExitEvent::default()
         };
         let destroy =
             destroying || (cell.record.config.auto_destroy && !restarting && !self.is_closing());

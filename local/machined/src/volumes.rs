@@ -68,7 +68,7 @@ impl VolumePolicy {
             .and_then(|()| make(&image, 8 << 20, 0))
             .and_then(|()| {
                 let mut command = mounting(&image, &point);
-                done(command.arg("/bin/true").output()?)
+                done(&command.arg("/bin/true").output()?)
             });
         let _ = fs::remove_file(&image);
         let _ = fs::remove_dir(&point);
@@ -187,10 +187,10 @@ fn make(image: &Path, bytes: u64, owner: u32) -> io::Result<()> {
     if bytes >= 64 << 20 {
         command.args(["-J", "size=4"]);
     }
-    done(command.args(["-E", &root]).arg(image).output()?)
+    done(&command.args(["-E", &root]).arg(image).output()?)
 }
 
-fn done(output: Output) -> io::Result<()> {
+fn done(output: &Output) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }

@@ -12,7 +12,7 @@ use std::{
         },
     },
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -162,24 +162,16 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
     prepare(host, machine, &directory, &fly).map_err(step("preparing its directory"))?;
     let sockets = listen(host, machine, &directory, &fly).map_err(step("opening its sockets"))?;
 
-    let guest = machine.config.guest.clone().unwrap_or_else(|| Guest {
-        cpu_kind: "shared".to_owned(),
-        cpus: CPUS,
-        memory_mb: MEMORY_MB,
-    });
+    let guest = guest_of(machine);
     let root = host.uids.root_of(machine.slot);
     let group = host
         .cgroups
         .make(&machine.id, &guest, root)
         .map_err(step("making its control group"))?;
     let mount = machine.config.mounts.first();
-    let volume = mount.map(|mount| Backing::of(&host.disk, &mount.volume));
-    if let Some(image) = volume.as_ref().and_then(|volume| volume.image.clone()) {
-        let free = tokio::task::spawn_blocking(move || volumes::until_free(&image)).await;
-        free.map_err(io::Error::other)
-            .flatten()
-            .map_err(step("waiting for its volume"))?;
-    }
+    let volume = volume_of(host, machine)
+        .await
+        .map_err(step("waiting for its volume"))?;
     let layout = Layout {
         image: &image,
         env: &machine.config.env,
@@ -203,11 +195,6 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
     let program = exec.unwrap_or(&image.manifest.entrypoint);
 
     let pipes = Pipes::open(&arguments).map_err(step("opening its pipes"))?;
-    let output = pipes
-        .output
-        .1
-        .try_clone()
-        .map_err(step("opening its pipes"))?;
     let launch = Launch {
         bwrap,
         root,
@@ -222,32 +209,10 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
         // In sight, so that what is left of this machine can be known by its name.
         .args(["--hostname", &machine.id, "--"])
         .args(program)
-        .current_dir("/")
-        .stdout(Stdio::from(output))
-        .stderr(Stdio::from(pipes.output.1));
-    let mut mappings = vec![
-        FdMapping {
-            parent_fd: pipes.args,
-            child_fd: ARGS_FD,
-        },
-        FdMapping {
-            parent_fd: pipes.info.1,
-            child_fd: INFO_FD,
-        },
-    ];
-    if host.uids.maps_from_outside() {
-        // bubblewrap closes this one outside only, so it becomes what a program has anyway.
-        command.stdin(Stdio::from(pipes.go.0));
-    } else {
-        command.stdin(Stdio::null());
-        mappings.push(FdMapping {
-            parent_fd: pipes.go.0,
-            child_fd: GO_FD,
-        });
-    }
-    let collision =
-        |_| BootError::Step("handing over its pipes", io::ErrorKind::InvalidInput.into());
-    command.fd_mappings(mappings).map_err(collision)?;
+        .current_dir("/");
+    let ends = pipes
+        .connect(&mut command, host.uids.maps_from_outside())
+        .map_err(step("handing over its pipes"))?;
     let child = host
         .spawner
         .spawn(command)
@@ -255,8 +220,8 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
         .map_err(step("starting bubblewrap"))?;
 
     let receiver = |fd| pipe::Receiver::from_owned_fd(fd).map_err(step("reading from it"));
-    tokio::spawn(logs::keep(receiver(pipes.output.0)?, directory));
-    let info = told(receiver(pipes.info.0)?)
+    tokio::spawn(logs::keep(receiver(ends.output)?, directory));
+    let info = told(receiver(ends.info)?)
         .await
         .map_err(step("reading from it"))?;
     let info: Info = serde_json::from_slice(&info).map_err(|_| BootError::Stillborn)?;
@@ -268,24 +233,52 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
         _sockets: sockets,
     };
 
-    // It holds still, and has no children: what it becomes is in the group from its first moment.
-    let child_pid = info.child_pid.unsigned_abs();
-    let joined = group.as_ref().map_or(Ok(()), |group| group.join(child_pid));
-    let set = joined
-        .map_err(step("joining its control group"))
-        .and_then(|()| {
-            let mapped = host.uids.map(child_pid, machine.slot);
-            mapped.map_err(step("mapping its users"))
-        });
+    let set = admit(host, machine, group.as_ref(), info.child_pid.unsigned_abs());
     if let Err(error) = set {
         live.init.kill();
         live.init.ended().await;
         return Err(error);
     }
-    let mut go = fs::File::from(pipes.go.1);
+    let mut go = fs::File::from(ends.go);
     // One that is dead already is noticed by its exit.
     let _ = go.write_all(b"\n");
     Ok(Booted { child, live, group })
+}
+
+fn guest_of(machine: &MachineRecord) -> Guest {
+    machine.config.guest.clone().unwrap_or_else(|| Guest {
+        cpu_kind: "shared".to_owned(),
+        cpus: CPUS,
+        memory_mb: MEMORY_MB,
+    })
+}
+
+/// The machine's volume, once no earlier life of it has it any more.
+async fn volume_of(host: &Host, machine: &MachineRecord) -> io::Result<Option<Backing>> {
+    let volume = machine
+        .volume()
+        .map(|volume| Backing::of(&host.disk, volume));
+    if let Some(image) = volume.as_ref().and_then(|volume| volume.image.clone()) {
+        let free = tokio::task::spawn_blocking(move || volumes::until_free(&image)).await;
+        free.map_err(io::Error::other).flatten()?;
+    }
+    Ok(volume)
+}
+
+/// Puts a sandbox that holds still into its group and gives it its users. It has no children, so all that
+/// it becomes is in the group from its first moment.
+fn admit(
+    host: &Host,
+    machine: &MachineRecord,
+    group: Option<&Group>,
+    pid: u32,
+) -> Result<(), BootError> {
+    let step = |what: &'static str| move |error: io::Error| BootError::Step(what, error);
+    group
+        .map_or(Ok(()), |group| group.join(pid))
+        .map_err(step("joining its control group"))?;
+    let mapped = host.uids.map(pid, machine.slot);
+    mapped.map_err(step("mapping its users"))
 }
 
 /// Reads one JSON object without objects in it. The pipe's end would not come: the program that measures
@@ -377,7 +370,48 @@ struct Pipes {
     output: (OwnedFd, OwnedFd),
 }
 
+/// Our ends of them.
+struct Ends {
+    go: OwnedFd,
+    info: OwnedFd,
+    output: OwnedFd,
+}
+
 impl Pipes {
+    /// Gives bubblewrap its ends. It waits on standard input, or else on [`GO_FD`].
+    fn connect(self, command: &mut Command, waits_on_input: bool) -> io::Result<Ends> {
+        command
+            .stdout(Stdio::from(self.output.1.try_clone()?))
+            .stderr(Stdio::from(self.output.1));
+        let mut mappings = vec![
+            FdMapping {
+                parent_fd: self.args,
+                child_fd: ARGS_FD,
+            },
+            FdMapping {
+                parent_fd: self.info.1,
+                child_fd: INFO_FD,
+            },
+        ];
+        if waits_on_input {
+            // bubblewrap closes this one outside only, so it becomes what a program has anyway.
+            command.stdin(Stdio::from(self.go.0));
+        } else {
+            command.stdin(Stdio::null());
+            mappings.push(FdMapping {
+                parent_fd: self.go.0,
+                child_fd: GO_FD,
+            });
+        }
+        let collision = |_| io::Error::from(io::ErrorKind::InvalidInput);
+        command.fd_mappings(mappings).map_err(collision)?;
+        Ok(Ends {
+            go: self.go.1,
+            info: self.info.0,
+            output: self.output.0,
+        })
+    }
+
     fn open(arguments: &[std::ffi::OsString]) -> io::Result<Self> {
         let mut bytes = Vec::new();
         for argument in arguments {

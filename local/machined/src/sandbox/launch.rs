@@ -31,17 +31,14 @@ impl Launch<'_> {
     pub(super) fn command(&self) -> Command {
         let words = self.words();
         let image = self.volume.and_then(|volume| volume.image.as_ref());
-        let mut command = match (image, self.volume) {
-            (Some(image), Some(volume)) => {
-                let mut command = volumes::mounting(image, &volume.files);
-                command.args(&words);
-                command
-            }
-            _ => {
-                let mut command = Command::new(&words[0]);
-                command.args(&words[1..]);
-                command
-            }
+        let mut command = if let (Some(image), Some(volume)) = (image, self.volume) {
+            let mut command = volumes::mounting(image, &volume.files);
+            command.args(&words);
+            command
+        } else {
+            let mut command = Command::new(&words[0]);
+            command.args(&words[1..]);
+            command
         };
         command.env_clear();
         command

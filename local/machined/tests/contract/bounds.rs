@@ -185,7 +185,7 @@ async fn root_inside_makes_groups_of_its_own_and_cannot_raise_its_machines_limit
         "{printed}"
     );
     world.stopped(&made).await;
-    assert_eq!(groups_with(&made.machine.id), [PathBuf::new(); 0]);
+    assert_eq!(groups_with(&made.machine.id), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -205,7 +205,7 @@ async fn a_killed_server_leaves_no_group_behind_once_it_is_back_and_none_when_it
     })
     .await;
     world.launch().await;
-    assert_eq!(groups_with(&id), [PathBuf::new(); 0]);
+    assert_eq!(groups_with(&id), Vec::<PathBuf>::new());
     start(&world, &made).await;
     world.printed(&made, "READY\nREADY").await;
     let home = groups_with(&id)[0].clone();
@@ -221,7 +221,7 @@ async fn a_killed_server_leaves_no_group_behind_once_it_is_back_and_none_when_it
         .unwrap()
         .to_owned();
     world.hang_up();
-    assert_eq!(groups_with(&home), [PathBuf::new(); 0]);
+    assert_eq!(groups_with(&home), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::Args;
 
 const TOKEN: &str = "crowd";
 /// How long the server may take to answer after its start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The server and its directories.
 #[derive(Debug)]
