@@ -199,7 +199,9 @@ mod tests {
             .iter()
             .map(|name| root.path().join(name))
             .collect();
-        homes.iter().for_each(|home| fs::create_dir(home).unwrap());
+        for home in &homes {
+            fs::create_dir(home).unwrap();
+        }
         let group = Group::make(Version::One, &homes, "m", &guest(), None).unwrap();
         let read = |file: &str| fs::read_to_string(root.path().join(file)).unwrap();
         assert_eq!(read("memory/m/memory.limit_in_bytes"), "536870912");
