@@ -41,7 +41,7 @@ const RUNS: u32 = 12;
 /// Instances of the session function, each with its own view of the file.
 const INSTANCES: usize = 3;
 /// How long a cache between session and a server keeps the key set.
-const CACHE: Duration = Duration::from_secs(60);
+const CACHE: Duration = Duration::from_mins(1);
 /// How long the session endpoint is away.
 const AWAY: Duration = Duration::from_secs(150);
 
@@ -134,18 +134,15 @@ impl KeySource for Cached {
     fn fetch(&self) -> Pending<'_, Result<JwkSet, KeysUnavailable>> {
         Box::pin(async {
             let kept = self.kept.lock().unwrap().clone();
-            let text = match kept.filter(|(at, _)| at.elapsed() < CACHE) {
-                Some((_, text)) => text,
-                None => {
-                    let (keys, now) = self
-                        .sessions
-                        .any()
-                        .await
-                        .ok_or(KeysUnavailable("away".to_owned()))?;
-                    let set = serde_json::json!({ "keys": keys.published(now) }).to_string();
-                    *self.kept.lock().unwrap() = Some((Instant::now(), set.clone()));
-                    set
-                }
+            let fresh = kept.filter(|(at, _)| at.elapsed() < CACHE);
+            let text = if let Some((_, text)) = fresh {
+                text
+            } else {
+                let any = self.sessions.any().await;
+                let (keys, now) = any.ok_or(KeysUnavailable("away".to_owned()))?;
+                let set = serde_json::json!({ "keys": keys.published(now) }).to_string();
+                *self.kept.lock().unwrap() = Some((Instant::now(), set.clone()));
+                set
             };
             Ok(serde_json::from_str(&text).unwrap())
         })
