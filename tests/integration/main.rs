@@ -19,4 +19,5 @@ mod relay;
 mod row_security;
 mod rotation;
 mod sweep;
+mod two_tenants;
 mod write_back;

@@ -248,6 +248,40 @@ async fn nothing_of_another_tenant_is_read_or_written_by_its_name(pg: PgPool) ->
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn one_statement_may_open_an_investigation_and_note_it_but_note_no_others(
+    pg: PgPool,
+) -> Result<()> {
+    let two = two(pg).await?;
+    let pool = two.acting(Role::Intake).await?;
+    // The one that is open already ends, so that its incident may have another.
+    sqlx::query("update investigations set state = 'failed', sandbox_id = null, epoch = null, deadline_at = null, ended_at = now(), reason = 'a test'")
+        .execute(&two.world.pg)
+        .await?;
+    let mut tx = pool
+        .begin_with(AssertSqlSafe(begin_for(two.tenants[0])))
+        .await?;
+    let noted = sqlx::query(
+        "with opened as (
+             insert into investigations (id, tenant_id, incident_id, alert_id, state, deadline_at, created_at)
+             select gen_random_uuid(), tenant_id, incident_id, id, 'queued', now(), now() from alerts
+             returning id)
+         insert into investigation_events (investigation_id, at, kind, detail)
+         select id, now(), 'accepted', '{}' from opened",
+    )
+    .execute(&mut *tx)
+    .await?;
+    assert_eq!(noted.rows_affected(), 1);
+    let forged = sqlx::query(
+        "insert into investigation_events (investigation_id, at, kind, detail) values ($1, now(), 'x', '{}')",
+    )
+    .bind(two.investigations[1].as_uuid())
+    .execute(&mut *tx)
+    .await;
+    assert!(is_refusal(&forged.unwrap_err().into()));
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn an_operator_looks_at_everybody_only_where_that_is_said_and_changes_nothing_so(
     pg: PgPool,
 ) -> Result<()> {

@@ -166,7 +166,7 @@ async fn when_we_fail_the_sender_is_asked_to_try_again(pg: PgPool) {
     std::fs::rename(&hidden, &path).unwrap();
     assert_eq!(without_secrets.status, 503);
 
-    intake.pg.close().await;
+    intake.acting.close().await;
     let without_store = intake.page(&body).await;
     assert_eq!(without_store.status, 503);
     assert_eq!(without_store.headers[header::RETRY_AFTER], "2");

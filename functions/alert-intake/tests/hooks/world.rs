@@ -36,6 +36,8 @@ impl Clock for Fixed {
 pub(crate) struct Intake {
     pub(crate) router: Router,
     pub(crate) pg: PgPool,
+    /// Intake's own connections.
+    pub(crate) acting: PgPool,
     pub(crate) secrets: TempDir,
 }
 
@@ -84,13 +86,14 @@ impl Intake {
         let kept = kept.map(|(name, secret)| (name.to_owned(), secret.to_owned()));
         SealedFile::at(&path).seal(&kept.into()).unwrap();
         let state = IntakeState {
-            store: Store::new(acting),
+            store: Store::new(acting.clone()),
             clock: Arc::new(Fixed(now())),
             secrets: Arc::new(FileSecrets::new(path)),
         };
         Self {
             router: router(state),
             pg,
+            acting,
             secrets,
         }
     }

@@ -213,7 +213,7 @@ async fn every_route_is_in_the_document_and_every_reference_leads_somewhere(pg: 
 #[sqlx::test(migrations = "../../migrations")]
 async fn without_a_store_the_answer_is_to_try_again_and_health_still_answers(pg: PgPool) {
     let world = World::new(pg).await;
-    world.pg.close().await;
+    world.acting.close().await;
     let answer = world.read("/v1/alerts").await;
     assert_eq!(
         (answer.status, answer.kind()),

@@ -39,6 +39,8 @@ pub(crate) struct World {
     pub(crate) router: Router,
     pub(crate) store: Store,
     pub(crate) pg: PgPool,
+    /// The API's own connections.
+    pub(crate) acting: PgPool,
     pub(crate) clock: Fixed,
     pub(crate) pool: PoolId,
     pub(crate) endpoints: Vec<Endpoint>,
@@ -96,12 +98,13 @@ impl World {
         let tokens = Tokens::new(&[TOKEN.into()]).unwrap();
         // The tests prepare as the database's owner; the API is what it is in production.
         let acting = Role::Api.acting(&pg.connect_options(), 4).await.unwrap();
-        let acting = Store::new(acting).beside(&store);
-        let router = router(ApiState::new(acting, Arc::new(clock), tokens));
+        let own = Store::new(acting.clone()).beside(&store);
+        let router = router(ApiState::new(own, Arc::new(clock), tokens));
         Self {
             router,
             store,
             pg,
+            acting,
             clock,
             pool,
             endpoints,

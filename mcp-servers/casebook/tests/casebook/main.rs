@@ -7,3 +7,4 @@ mod internal;
 mod life;
 mod reading;
 mod report;
+mod tenants;
