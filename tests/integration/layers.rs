@@ -16,7 +16,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("crates/store", BELOW_STORE),
     (
         "crates/machines",
-        &["nightshift-domain", "nightshift-protocol", "nightshift-http"],
+        &[
+            "nightshift-domain",
+            "nightshift-protocol",
+            "nightshift-http",
+        ],
     ),
     (
         "crates/engine",
@@ -54,7 +58,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sandbox-image", BELOW_STORE),
     (
         "mcp-servers/kit",
-        &["nightshift-domain", "nightshift-protocol", "nightshift-http"],
+        &[
+            "nightshift-domain",
+            "nightshift-protocol",
+            "nightshift-http",
+        ],
     ),
     ("mcp-servers", SERVER),
     (

@@ -153,7 +153,7 @@ async fn rows_that_cannot_be_moved_hold_up_neither_the_sweep_nor_those_behind_th
     .await?;
 
     world.clock.advance(QUEUE_PATIENCE + TimeDelta::seconds(1));
-    let ended = timeout(Duration::from_secs(60), sweep(&world.platform)).await;
+    let ended = timeout(Duration::from_mins(1), sweep(&world.platform)).await;
 
     let swept = ended.expect("the sweep goes on for ever")?;
     assert_eq!(

@@ -49,6 +49,7 @@ impl Receiver {
         format!("http://{address}/hook")
     }
 
+    #[expect(clippy::unused_async, reason = "a handler is asynchronous")]
     async fn take(State(receiver): State<Self>, headers: HeaderMap, body: Bytes) -> Response {
         let mut got = receiver.got.lock().unwrap_or_else(PoisonError::into_inner);
         got.push((headers, body));

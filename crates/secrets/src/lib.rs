@@ -76,6 +76,7 @@ pub struct Code(String);
 
 impl Code {
     /// The word, or `unreadable` where it is none.
+    #[must_use]
     pub fn of(word: &str) -> Self {
         let plain = !word.is_empty()
             && word.len() <= 64

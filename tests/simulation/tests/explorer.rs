@@ -1,5 +1,7 @@
 //! A bounded set of schedules, and that a schedule is the same whenever it is run.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::{
     process::{Command, Stdio},
     thread,

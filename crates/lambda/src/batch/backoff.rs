@@ -93,7 +93,7 @@ async fn tell(sqs: &Sqs, queue: Queue, entries: Vec<ChangeMessageVisibilityBatch
             tracing::warn!(%queue, error, "Messages that failed come again later than they could");
         }
         Err(_) => {
-            tracing::warn!(%queue, "SQS was too slow to be told when to bring messages again")
+            tracing::warn!(%queue, "SQS was too slow to be told when to bring messages again");
         }
     }
 }

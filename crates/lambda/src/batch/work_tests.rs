@@ -105,7 +105,7 @@ fn retirements(count: usize) -> (Vec<Step>, Vec<Message>) {
 }
 
 fn later() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+    Instant::now() + Duration::from_mins(1)
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,9 +137,11 @@ async fn order_of_effects(order: Order) -> (Vec<String>, Vec<String>) {
     };
     let again = carry_out(Queue::Claim, order, &messages, later(), &script).await;
     assert!(again.is_empty());
-    let ended = |step: &Step| match step {
-        Step::ClaimWake { pool } => format!("ended {pool}"),
-        _ => unreachable!("only wakes were sent"),
+    let ended = |step: &Step| {
+        let Step::ClaimWake { pool } = step else {
+            unreachable!("only wakes were sent")
+        };
+        format!("ended {pool}")
     };
     let mut effects = script.log();
     effects.retain(|line| line.starts_with("ended"));

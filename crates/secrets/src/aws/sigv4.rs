@@ -51,12 +51,12 @@ pub fn sign(
     signed.sort_unstable();
     let names: Vec<&str> = signed.iter().map(|(name, _)| *name).collect();
     let names = names.join(";");
-    let lines: Zeroizing<String> = Zeroizing::new(
-        signed
-            .iter()
-            .map(|(name, value)| format!("{name}:{}\n", value.trim()))
-            .collect(),
-    );
+    let mut lines = Zeroizing::new(String::new());
+    for (name, value) in &signed {
+        for part in [name, ":", value.trim(), "\n"] {
+            lines.push_str(part);
+        }
+    }
     let body = hex::encode(Sha256::digest(body));
     let canonical = Zeroizing::new(format!("POST\n/\n\n{}\n{names}\n{body}", *lines));
     let scope = format!("{day}/{region}/{service}/aws4_request");

@@ -117,9 +117,12 @@ impl Vault {
     }
 
     fn bytes(&self) -> Result<Vec<u8>, VaultError> {
-        let file = File::open(&self.path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => VaultError::Missing,
-            _ => VaultError::Unusable(error),
+        let file = File::open(&self.path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                VaultError::Missing
+            } else {
+                VaultError::Unusable(error)
+            }
         })?;
         // Ask the open file, not the name: the name may point elsewhere by now.
         let metadata = file.metadata().map_err(VaultError::Unusable)?;

@@ -353,12 +353,10 @@ fn signed(cloud: &Cloud, headers: &HeaderMap, body: &[u8]) -> Result<Session, &'
     }
     let mut canonical = String::from("POST\n/\n\n");
     for name in names.split(';') {
-        canonical += &format!(
-            "{name}:{}\n",
-            header(name).ok_or("InvalidSignatureException")?
-        );
+        let value = header(name).ok_or("InvalidSignatureException")?;
+        canonical = format!("{canonical}{name}:{value}\n");
     }
-    canonical += &format!("\n{names}\n{:x}", Sha256::digest(body));
+    let canonical = format!("{canonical}\n{names}\n{:x}", Sha256::digest(body));
     let text = format!(
         "AWS4-HMAC-SHA256\n{date}\n{scope}\n{:x}",
         Sha256::digest(&canonical)

@@ -147,7 +147,7 @@ async fn a_token_that_is_wrong_in_one_thing_opens_no_session() {
     let cases: [(&str, Change); 9] = [
         ("audience", |it| it["aud"] = json!("nightshift:telemetry")),
         ("two audiences", |it| {
-            it["aud"] = json!(["sts.amazonaws.com", "x"])
+            it["aud"] = json!(["sts.amazonaws.com", "x"]);
         }),
         ("issuer", |it| it["iss"] = json!("https://evil.example")),
         ("expired", |it| it["exp"] = json!(NOW)),
@@ -157,10 +157,10 @@ async fn a_token_that_is_wrong_in_one_thing_opens_no_session() {
             it.as_object_mut().unwrap().remove(TAGS);
         }),
         ("two tenants", |it| {
-            it[TAGS]["principal_tags"]["tenant"] = json!([A, B])
+            it[TAGS]["principal_tags"]["tenant"] = json!([A, B]);
         }),
         ("a tag too many", |it| {
-            it[TAGS]["principal_tags"]["admin"] = json!(["yes"])
+            it[TAGS]["principal_tags"]["admin"] = json!(["yes"]);
         }),
     ];
     for (what, change) in cases {

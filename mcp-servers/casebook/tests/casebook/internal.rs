@@ -5,7 +5,8 @@ use http::{Request, StatusCode, header::AUTHORIZATION};
 use nightshift_casebook::{Credentials, internal_routes};
 use nightshift_domain::{Epoch, EvidenceKind, Investigation, InvestigationId};
 use nightshift_mcp_kit::{
-    CasebookClient, CasebookLink, Clock, EvidenceLog, LogRefusal, ModelLog, Runs, casebook, hosts::Hosts,
+    CasebookClient, CasebookLink, Clock, EvidenceLog, LogRefusal, ModelLog, Runs, casebook,
+    hosts::Hosts,
 };
 use nightshift_protocol::run::{RecordCall, RecordEvidence, RecordModelUse};
 use serde_json::{Value, json};
