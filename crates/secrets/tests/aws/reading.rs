@@ -1,6 +1,7 @@
 //! A server reads a tenant's credential, and everybody else does not: control `tenant-session`.
 
 use std::{
+    fmt::Write as _,
     io,
     sync::{Arc, Mutex},
 };
@@ -278,18 +279,15 @@ async fn no_credential_token_or_key_is_logged_or_told_whatever_the_level_and_the
             .read(reader(tenant), &name("loki"))
             .await
             .unwrap();
-        told += &format!("{credential:?} {:?}", world.secrets);
+        write!(told, "{credential:?} {:?}", world.secrets).unwrap();
     }
     // Both stand-ins repeat in their refusals what they were sent.
     world.cloud.keep(A, "loki", OURS, Some(B));
     let outcome = world.read(A, "loki").await;
     world.issuer.wrong(|claims| claims["aud"] = json!("x"));
     let other = world.read(A, "loki").await;
-    told += &format!(
-        "{outcome:?} {other:?} {} {}",
-        outcome.clone().unwrap_err(),
-        other.clone().unwrap_err()
-    );
+    let errors = [outcome.unwrap_err(), other.unwrap_err()];
+    write!(told, "{errors:?} {} {}", errors[0], errors[1]).unwrap();
     tracing::info!("the log was open");
     drop(guard);
 
