@@ -366,14 +366,7 @@ impl Host {
     /// Stops everything, as a host going down does.
     pub(crate) async fn stop_all(&self, patience: Duration) {
         self.close();
-        let inits: Vec<Arc<Init>> = {
-            let world = self.world();
-            let live = world
-                .machines
-                .values()
-                .filter_map(|cell| cell.live.as_ref());
-            live.map(|live| Arc::clone(&live.init)).collect()
-        };
+        let inits = self.living();
         for init in &inits {
             init.ask(Signal::TERM);
         }
@@ -383,18 +376,26 @@ impl Host {
             }
         };
         let _ = tokio::time::timeout(patience, all).await;
-        for init in &inits {
-            init.kill();
-        }
-        // Their ends are noted by those who watch them.
-        while self
-            .world()
-            .machines
-            .values()
-            .any(|cell| cell.live.is_some())
-        {
+        // Their ends are noted by those who watch them. One that was booting when we closed lives only now.
+        loop {
+            let inits = self.living();
+            if inits.is_empty() {
+                return;
+            }
+            for init in inits {
+                init.kill();
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    fn living(&self) -> Vec<Arc<Init>> {
+        let world = self.world();
+        let live = world
+            .machines
+            .values()
+            .filter_map(|cell| cell.live.as_ref());
+        live.map(|live| Arc::clone(&live.init)).collect()
     }
 }
 

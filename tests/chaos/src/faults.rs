@@ -188,8 +188,14 @@ async fn keep_dead(stack: &Stack, name: &str, away: Duration) -> Result<Done> {
 
 /// Stops a server from running, and lets it go on after a while.
 async fn hang(stack: &Stack, name: &str, away: Duration) -> Result<Done> {
-    let hung = named(stack, name);
-    ensure!(!hung.is_empty(), "no {name} runs");
+    let began = Instant::now();
+    let mut hung = named(stack, name);
+    // A fault before this one may have killed it; its keeper starts it again.
+    while hung.is_empty() {
+        ensure!(began.elapsed() < END_PATIENCE, "no {name} runs");
+        time::sleep(LOOK_EVERY).await;
+        hung = named(stack, name);
+    }
     for process in &hung {
         signal(process.pid, Signal::STOP)?;
     }
