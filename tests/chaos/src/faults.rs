@@ -16,7 +16,7 @@ use crate::plan::Fault;
 
 /// How long to look for an instance at work before one that is frozen is taken.
 const AIM: Duration = Duration::from_millis(1_500);
-/// How long a database that was told to end at once may take.
+/// How long a process may take that was told to end, or that its keeper starts again.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 /// How often somebody looks whether a process is there.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
