@@ -174,8 +174,9 @@ impl Admitted {
     }
 }
 
-/// A host without brackets and without the dot of the root, in lower case.
-fn plain(host: &str) -> String {
+/// A host without brackets and without the dot of the root, in lower case: the form in which names are compared.
+#[must_use]
+pub fn plain(host: &str) -> String {
     host.trim_start_matches('[')
         .trim_end_matches(']')
         .trim_end_matches('.')

@@ -14,6 +14,7 @@ use http::{
     header::{CONTENT_TYPE, HOST, ORIGIN},
     uri::Authority,
 };
+use nightshift_http::reach::plain;
 
 /// The names that a machine has for itself.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -79,14 +80,6 @@ async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) ->
     );
     let headers = [(CONTENT_TYPE, "application/json")];
     (StatusCode::FORBIDDEN, headers, r#"{"error":"forbidden"}"#).into_response()
-}
-
-/// A host without brackets and without the dot of the root, in lower case.
-fn plain(host: &str) -> String {
-    host.trim_start_matches('[')
-        .trim_end_matches(']')
-        .trim_end_matches('.')
-        .to_ascii_lowercase()
 }
 
 #[cfg(test)]

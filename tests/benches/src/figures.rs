@@ -68,6 +68,19 @@ impl Latencies {
         let found = self.percentiles();
         [found.p50, found.p90, found.p99, found.max].map(ms)
     }
+
+    /// A row: a name, how many there are, and their percentiles.
+    pub(crate) fn named(&self, name: &str) -> [String; 6] {
+        let [p50, p90, p99, max] = self.cells();
+        [
+            name.to_owned(),
+            self.count().to_string(),
+            p50,
+            p90,
+            p99,
+            max,
+        ]
+    }
 }
 
 /// Percentiles with two decimals.

@@ -107,15 +107,7 @@ async fn measure(database: &Database, wanted: &Fleet) -> Result<Value> {
         ("sweeps", &swept),
         ("grants", &grants.latencies),
     ] {
-        let [p50, p90, p99, max] = found.cells();
-        table.row(&[
-            name.to_owned(),
-            found.count().to_string(),
-            p50,
-            p90,
-            p99,
-            max,
-        ]);
+        table.row(&found.named(name));
     }
     let title = format!(
         "{} live investigations for {} s",

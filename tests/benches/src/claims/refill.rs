@@ -33,15 +33,7 @@ pub(super) async fn measure(bench: &Bench<'_>) -> Result<Value> {
     }
     let mut table = Table::new(["refill", "claims", "p50 ms", "p90", "p99", "max"]);
     for (name, found) in [("idle", &idle), ("running", &busy)] {
-        let [p50, p90, p99, max] = found.cells();
-        table.row(&[
-            name.to_owned(),
-            found.count().to_string(),
-            p50,
-            p90,
-            p99,
-            max,
-        ]);
+        table.row(&found.named(name));
     }
     let ratio = busy.percentiles().p99 / idle.percentiles().p99.max(1e-9);
     let title = format!("{RATE} claims/s while {made} sandboxes were made, and while none was");
