@@ -20,6 +20,7 @@ use clap::Parser;
 use crate::cli::Arguments;
 
 fn main() -> ExitCode {
+    nightshift_http::tls::choose();
     match tried(&Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {

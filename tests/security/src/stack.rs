@@ -53,17 +53,16 @@ pub(crate) const SERVICE_SECRET: &str = "telemetry-service-canary-7a2c";
 /// What a stack is started with.
 #[derive(Default)]
 pub(crate) struct Options {
-    /// Log lines that somebody wrote into our tenant's system.
+    /// Log lines that somebody wrote into the systems.
     pub(crate) log_lines: Vec<String>,
     /// What a run may use of the model.
     pub(crate) limits: RunLimits,
 }
 
-/// A tenant's run at work, and what it investigates.
+/// A tenant's run at work.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) status: RunStatus,
-    pub(crate) alert: String,
 }
 
 pub(crate) struct Stack {

@@ -50,7 +50,11 @@ fn order(what: &Value) -> String {
 
 /// Reads the log as an agent would, and finds what it orders.
 async fn ordered(stack: &Stack) -> Result<Value> {
-    let asked = json!({ "contains": ORDER, "limit": 5 });
+    let times = [stack.ours.status.fired_at, stack.theirs.status.fired_at];
+    let (from, to) = (times.iter().min(), times.iter().max());
+    let around = chrono::TimeDelta::hours(1);
+    let asked = json!({ "contains": ORDER, "limit": 5,
+        "from": from.map(|it| *it - around), "to": to.map(|it| *it + around) });
     let answer = stack
         .call(&stack.telemetry, &stack.ours, "query_logs", asked)
         .await?

@@ -90,10 +90,7 @@ impl Seeds {
             fired_at,
             connections: BTreeMap::new(),
         };
-        Ok(Run {
-            status,
-            alert: alert.id.to_string(),
-        })
+        Ok(Run { status })
     }
 
     async fn alert(&self, tenant: TenantId, key: &str, fired_at: DateTime<Utc>) -> Result<Alert> {

@@ -1,4 +1,4 @@
-//! Two tenants' recorded systems, and what an attacker wrote into the log of one.
+//! Two tenants' recorded systems, and what an attacker wrote into their logs.
 
 use std::{
     fs::{self, File},
@@ -30,14 +30,16 @@ impl Shelf {
             }
         }
         let shelf = Self(folder.to_owned());
-        shelf.write(log_lines)?;
+        for store in [OURS, THEIRS] {
+            shelf.write(store, log_lines)?;
+        }
         Ok(shelf)
     }
 
-    /// Appends lines to our log, shortly before the alert. Two gzip members are one file.
-    fn write(&self, lines: &[String]) -> Result<()> {
-        let at = self.fired_at(OURS)? - TimeDelta::seconds(5);
-        let log = self.0.join(OURS).join("incident/logs.ndjson.gz");
+    /// Appends lines to a log, shortly before the alert. Two gzip members are one file.
+    fn write(&self, store: &str, lines: &[String]) -> Result<()> {
+        let at = self.fired_at(store)? - TimeDelta::seconds(5);
+        let log = self.0.join(store).join("incident/logs.ndjson.gz");
         let log = File::options().append(true).open(log)?;
         let mut log = GzEncoder::new(log, Compression::fast());
         for line in lines {

@@ -31,7 +31,6 @@ pub(crate) struct Reply {
 /// What it was asked.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
 }
@@ -117,7 +116,6 @@ async fn answer(State(upstream): State<Upstream>, request: Request) -> Response 
     let reply = {
         let mut told = upstream.told();
         told.seen.push(Seen {
-            path: parts.uri.to_string(),
             headers: parts.headers,
             body: String::from_utf8_lossy(&body).into_owned(),
         });

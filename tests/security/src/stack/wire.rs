@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use nightshift_domain::scope::Audience;
 use nightshift_mcp_kit::testing::Holder;
 use reqwest::RequestBuilder;
@@ -28,7 +28,6 @@ pub(crate) struct Server {
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
     pub(crate) text: String,
     /// The body; `Null` where it is not JSON.
     pub(crate) body: Value,
@@ -59,7 +58,6 @@ impl Answer {
 
 impl Server {
     pub(crate) fn of(audience: Audience) -> Result<Self> {
-        nightshift_http::tls::choose();
         let http = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -118,11 +116,10 @@ impl Server {
 /// Sends it and reads the whole answer.
 pub(crate) async fn send(request: RequestBuilder) -> Result<Answer> {
     let answer = request.send().await?;
-    let (status, headers) = (answer.status(), answer.headers().clone());
+    let status = answer.status();
     let text = answer.text().await?;
     Ok(Answer {
         status,
-        headers,
         body: serde_json::from_str(&text).unwrap_or(Value::Null),
         text,
     })
