@@ -65,7 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Hostile territory and what serves it cannot even link the database.
-    ("sandbox-image", BELOW_STORE),
+    ("sandbox-image", SANDBOX),
     (
         "mcp-servers/kit",
         &[
@@ -97,6 +97,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 const BELOW_STORE: &[&str] = &["nightshift-domain", "nightshift-protocol"];
+const SANDBOX: &[&str] = &[
+    "nightshift-controls",
+    "nightshift-domain",
+    "nightshift-protocol",
+];
 const SERVER: &[&str] = &[
     "nightshift-controls",
     "nightshift-domain",

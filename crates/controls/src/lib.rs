@@ -195,30 +195,38 @@ controls! {
     AttestOnce = "attest-once",
     /// Tokens are renewed for the key that attested.
     RenewKey = "renew-key",
-    /// The harness is another user than the supervisor.
-    SandboxUser = "sandbox-user",
-    /// The supervisor's memory is closed.
-    SandboxMemory = "sandbox-memory",
-    /// The harness's environment is ours.
-    SandboxEnvironment = "sandbox-environment",
-    /// The harness has no rights of root.
-    SandboxRights = "sandbox-rights",
-    /// The harness's system calls are listed.
-    SandboxCalls = "sandbox-calls",
-    /// The harness's files are listed.
-    SandboxFiles = "sandbox-files",
-    /// A sandbox has no network.
+    /// A sandbox has no network of its own.
     SandboxNetwork = "sandbox-network",
     /// A sandbox asks only the names that it was given.
     SandboxEgress = "sandbox-egress",
-    /// What runs in a sandbox is counted.
-    SandboxProcesses = "sandbox-processes",
-    /// A sandbox's disk has a size.
-    SandboxDisk = "sandbox-disk",
-    /// What happens in a sandbox comes to an end.
-    SandboxClock = "sandbox-clock",
+    /// A start of a sandbox ends in time, whatever happens in it.
+    SandboxTtl = "sandbox-ttl",
     /// The supervisor's socket is for the harness alone.
     SandboxPeer = "sandbox-peer",
+    /// The supervisor's memory and environment are closed.
+    NonDumpable = "non-dumpable",
+    /// Harness and agent have users of their own.
+    Users = "users",
+    /// Harness and agent inherit no environment.
+    CleanStart = "clean-start",
+    /// Harness and agent have no capabilities.
+    NoCapabilities = "no-capabilities",
+    /// No program gives them privileges.
+    NoNewPrivileges = "no-new-privileges",
+    /// Their system calls are listed.
+    Seccomp = "seccomp",
+    /// Their files are listed.
+    Landlock = "landlock",
+    /// What each of their processes may take is bounded.
+    ResourceLimits = "resource-limits",
+    /// What they take together is bounded by the kernel.
+    Cgroups = "cgroups",
+    /// What they take of the disk is watched.
+    UsageWatch = "usage-watch",
+    /// Their commands end in time.
+    WallClock = "wall-clock",
+    /// What they write is cut.
+    OutputCap = "output-cap",
 }
 
 /// The variable that names controls to do without: names separated by commas, or `all`.

@@ -7,6 +7,7 @@ mod network;
 mod output;
 mod proofs;
 mod runs;
+mod sandboxes;
 mod secrets;
 mod session;
 mod tenants;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Case> {
         network::CASES,
         secrets::CASES,
         webhooks::CASES,
+        sandboxes::CASES,
         NOT_HERE,
     ];
     let mut all: Vec<Case> = families.into_iter().flatten().copied().collect();

@@ -8,7 +8,9 @@ mod attacks;
 mod case;
 mod cli;
 mod database;
+mod roles;
 mod run;
+mod sandbox;
 mod stack;
 mod table;
 
@@ -20,6 +22,10 @@ use clap::Parser;
 use crate::cli::Arguments;
 
 fn main() -> ExitCode {
+    // First of all: what it is then holds tokens, or becomes another user.
+    if let Some(code) = roles::played() {
+        return code;
+    }
     nightshift_http::tls::choose();
     match tried(&Arguments::parse()) {
         Ok(code) => code,

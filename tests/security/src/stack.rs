@@ -40,7 +40,7 @@ use tokio::sync::watch;
 
 use crate::database;
 
-pub(crate) use seed::Seeds;
+pub(crate) use seed::{DIGEST, Seeds};
 pub(crate) use shelf::{OURS, Shelf, THEIRS, their_commit};
 pub(crate) use upstream::{Reply, Upstream};
 pub(crate) use wire::{Answer, Server, raw, send};

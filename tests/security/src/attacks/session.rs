@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use crate::{
     case::{Case, Outcome, case},
     database,
-    stack::Seeds,
+    stack::{DIGEST, Seeds},
 };
 
 pub(crate) const CASES: &[Case] = &[
@@ -87,7 +87,6 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const MACHINE: &str = "machine-1";
-const DIGEST: &str = "sha256:5a5a";
 const THUMBPRINT: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 const THIEF: &str = "AAAAsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
 

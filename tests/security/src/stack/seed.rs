@@ -18,6 +18,10 @@ use sqlx::PgPool;
 
 use super::Run;
 
+/// The image that sandboxes run.
+pub(crate) const DIGEST: &str =
+    "sha256:5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
 /// Writes rows as the database's owner.
 pub(crate) struct Seeds {
     pub(crate) store: Store,
@@ -33,7 +37,7 @@ impl Seeds {
             id: PoolId::generate(),
             name: "default".to_owned(),
             region: "here".to_owned(),
-            image: "sandbox@sha256:5a5a".to_owned(),
+            image: format!("sandbox@{DIGEST}"),
             target_ready: 1,
             max_sandboxes: 10,
         };
