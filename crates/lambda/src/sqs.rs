@@ -144,6 +144,10 @@ fn refused(entry: &BatchResultErrorEntry) -> Fate {
 }
 
 impl Carrier for Sqs {
+    fn in_a_batch(&self) -> usize {
+        MOST_ENTRIES
+    }
+
     fn batches(&self, leased: Vec<LeasedStep>) -> Vec<Vec<LeasedStep>> {
         by_queue(leased)
             .into_values()

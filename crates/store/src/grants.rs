@@ -35,7 +35,8 @@ impl Tx {
     ///
     /// It also holds the planner to nested loops over indices until then. A grant touches a hundred rows of
     /// tables that hold millions: wherever statistics are old, or a table is still small, the planner would choose to walk
-    /// one, and the prepared statement would keep that plan while the table grows.
+    /// one, and the prepared statement would keep that plan while the table grows. So held, a plan for any batch is
+    /// the plan for each, and none is made anew.
     #[tracing::instrument(name = "store.grant.coordinate", skip(self))]
     pub async fn coordinate(&mut self, pool: PoolId) -> Result<(), StoreError> {
         let (high, low) = pool.as_uuid().as_u64_pair();
@@ -44,7 +45,8 @@ impl Tx {
                     set_config('enable_hashjoin', 'off', true) as enable_hashjoin,
                     set_config('enable_mergejoin', 'off', true) as enable_mergejoin,
                     set_config('enable_seqscan', 'off', true) as enable_seqscan,
-                    set_config('jit', 'off', true) as jit",
+                    set_config('jit', 'off', true) as jit,
+                    set_config('plan_cache_mode', 'force_generic_plan', true) as plan_cache_mode",
             (high ^ low).cast_signed()
         )
         .fetch_one(&mut *self.conn)

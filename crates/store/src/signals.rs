@@ -2,18 +2,25 @@
 //!
 //! A `notify` inside the writing transaction would take PostgreSQL's one global lock for its commit, so signals go
 //! out afterwards, on a connection that writes nothing, and are coalesced: however many commits ask, one
-//! `notify` is under way at a time and at most one more waits. A lost signal costs time, never work:
+//! `notify` is under way at a time and at most one more waits, [`GATHER`] later. A lost signal costs time, never work:
 //! whoever listens scans when it connects, and the sweep scans each minute.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use sqlx::{PgPool, postgres::PgListener};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time};
 
 use crate::{StoreError, probe::Watched};
+
+/// The shortest time between two signals on one channel; the first goes out at once.
+const GATHER: Duration = Duration::from_millis(2);
+/// A signal holds a lock of the whole server while it commits, and nothing of it has to outlast a crash.
+const NOTIFY: &str = "select pg_notify($1, '')
+                       where (select set_config('synchronous_commit', 'off', true)) = 'off'";
 
 /// Steps were written.
 pub const CHANNEL_OUTBOX: &str = "nightshift_outbox";
@@ -95,20 +102,28 @@ impl Signals {
 
     async fn deliver(&self, channel: &'static str) {
         loop {
-            let sent = sqlx::query("select pg_notify($1, '')")
-                .bind(channel)
-                .execute(&self.pool)
-                .await;
+            let sent = sqlx::query(NOTIFY).bind(channel).execute(&self.pool).await;
             if let Err(error) = sent {
                 tracing::warn!(channel, %error, "Could not send a signal; the sweep will find the work");
             }
-            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-            match pending.get_mut(channel) {
-                Some(sending @ Sending::Again) => *sending = Sending::Once,
-                Some(Sending::Once) | None => {
-                    pending.remove(channel);
-                    return;
-                }
+            time::sleep(GATHER).await;
+            if !self.is_asked_again(channel) {
+                return;
+            }
+        }
+    }
+
+    /// Whether somebody asked since the last signal; forgets the channel if nobody did.
+    fn is_asked_again(&self, channel: &'static str) -> bool {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        match pending.get_mut(channel) {
+            Some(sending @ Sending::Again) => {
+                *sending = Sending::Once;
+                true
+            }
+            Some(Sending::Once) | None => {
+                pending.remove(channel);
+                false
             }
         }
     }

@@ -95,6 +95,9 @@ pub struct Cloud {
     pub vanished: BTreeSet<String>,
     /// Whether anything took effect long after its call.
     pub was_late: bool,
+    removed: BTreeSet<String>,
+    /// Apps that were made again after they were removed: their maker stood still in between.
+    pub revived: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -130,6 +133,9 @@ impl Cloud {
         let made = self.made;
         match effect {
             Effect::MakeApp => {
+                if self.removed.remove(app) {
+                    self.revived.insert(app.to_owned());
+                }
                 self.apps.entry(app.to_owned()).or_default();
                 Ok(Answered::Done)
             }
@@ -169,6 +175,7 @@ impl Cloud {
             Effect::Remove => {
                 self.stop(app);
                 self.apps.remove(app);
+                self.removed.insert(app.to_owned());
                 Ok(Answered::Done)
             }
         }

@@ -11,6 +11,23 @@ use crate::{
 /// Every step was carried out and the sweep did not help: nothing that a step should have brought on
 /// lies about.
 pub fn without_the_net(core: &Core, seen: &Snapshot) -> Vec<String> {
+    let mut broken = unfinished(core, seen);
+    if core.cloud.was_late {
+        return broken;
+    }
+    let kept: BTreeSet<String> = known(seen);
+    for orphan in core.cloud.apps() {
+        // Its maker stood still while the sandbox was used up, and dies now: no step knows of it any more, only
+        // reconciliation does. `at_last` asks whether that took it.
+        let only_reconciliation = core.cloud.revived.contains(orphan);
+        if !kept.contains(orphan) && !only_reconciliation {
+            broken.push(format!("I9: {orphan} exists and nobody knows"));
+        }
+    }
+    broken
+}
+
+fn unfinished(core: &Core, seen: &Snapshot) -> Vec<String> {
     let mut broken = Vec::new();
     for row in &seen.investigations {
         if row.state == "resting" && seen.unanswered.contains_key(&row.id) {
@@ -51,21 +68,12 @@ pub fn without_the_net(core: &Core, seen: &Snapshot) -> Vec<String> {
             "I3: {waits} wait, there is room, and nobody makes a sandbox"
         ));
     }
-    if !core.cloud.was_late {
-        let ours: BTreeSet<String> = seen.sandboxes.iter().map(app).collect();
-        let gone: BTreeSet<String> = gone(seen);
-        for orphan in core.cloud.apps() {
-            if gone.contains(orphan) || !ours.contains(orphan) {
-                broken.push(format!("I9: {orphan} exists and nobody knows"));
-            }
-        }
-    }
     broken
 }
 
 /// Everything came to its end.
 pub fn at_last(core: &Core, seen: &Snapshot) -> Vec<String> {
-    let mut broken = without_the_net(core, seen);
+    let mut broken = unfinished(core, seen);
     for row in &seen.investigations {
         if !row.is_over() {
             let id = row.id.simple();
@@ -78,12 +86,7 @@ pub fn at_last(core: &Core, seen: &Snapshot) -> Vec<String> {
     if !seen.outbox.is_empty() || !core.queues.are_empty() {
         broken.push("I10: steps are left".to_owned());
     }
-    let known: BTreeSet<String> = seen
-        .sandboxes
-        .iter()
-        .filter(|row| row.state != "gone")
-        .map(app)
-        .collect();
+    let known = known(seen);
     let there: BTreeSet<String> = core.cloud.apps().into_iter().map(str::to_owned).collect();
     for ghost in known.difference(&there) {
         broken.push(format!("I9: {ghost} is in the database only"));
@@ -115,7 +118,8 @@ fn app(row: &SandboxRow) -> String {
     format!("ns-{}", row.id.simple())
 }
 
-fn gone(seen: &Snapshot) -> BTreeSet<String> {
-    let gone = seen.sandboxes.iter().filter(|row| row.state == "gone");
-    gone.map(app).collect()
+/// The apps of the sandboxes that we know and that are not gone.
+fn known(seen: &Snapshot) -> BTreeSet<String> {
+    let kept = seen.sandboxes.iter().filter(|row| row.state != "gone");
+    kept.map(app).collect()
 }

@@ -22,6 +22,11 @@ const LONGEST_PAUSE_MS: i64 = 60_000;
 /// Carries steps. A queue takes responsibility for a step; the in-process one carries it out at once.
 /// Same outbox, same handlers; only the carrier differs.
 pub trait Carrier: Send + Sync {
+    /// How many steps usually share a batch, at most: so many are leased for each batch that there is room for.
+    fn in_a_batch(&self) -> usize {
+        1
+    }
+
     /// Divides what was leased into batches, each of which is handed over and settled by itself.
     fn batches(&self, leased: Vec<LeasedStep>) -> Vec<Vec<LeasedStep>>;
 

@@ -258,6 +258,11 @@ struct Queue {
 }
 
 impl Carrier for Queue {
+    /// As many as SQS takes in one request.
+    fn in_a_batch(&self) -> usize {
+        10
+    }
+
     fn batches(&self, leased: Vec<LeasedStep>) -> Vec<Vec<LeasedStep>> {
         if leased.is_empty() {
             Vec::new()
