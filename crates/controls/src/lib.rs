@@ -87,20 +87,14 @@ controls! {
     Audit = "audit",
     /// No row, no answer.
     AuditOrSilence = "audit-or-silence",
-    /// A tool's time is bounded.
-    ToolTime = "tool-time",
     /// A request names us as its host.
     HostCheck = "host-check",
     /// No browser's page asks us.
     OriginCheck = "origin-check",
     /// A request's body is bounded.
     BodySize = "body-size",
-    /// A body arrives in time.
-    BodyTime = "body-time",
     /// JSON is shallow.
     JsonDepth = "json-depth",
-    /// The head of a request arrives in time.
-    HeadTime = "head-time",
     /// An answer is of bounded size.
     OutputSize = "output-size",
     /// No control characters and escape sequences in answers.
@@ -113,8 +107,6 @@ controls! {
     OutputSecrets = "output-secrets",
     /// An event of the log is one line.
     LogLines = "log-lines",
-    /// The wire is never logged.
-    LogQuiet = "log-quiet",
     /// A service of ours proves which one it is.
     ServiceCredential = "service-credential",
     /// A service records under its own name alone.
@@ -131,8 +123,6 @@ controls! {
     CredentialOrigin = "credential-origin",
     /// An answer of others is of bounded size.
     AnswerSize = "answer-size",
-    /// An answer of others is of bounded time.
-    AnswerTime = "answer-time",
     /// What others answered to a mistake is not repeated.
     ErrorsTyped = "errors-typed",
     /// A run asks only its tenant's connection.
@@ -141,8 +131,6 @@ controls! {
     TenantCase = "tenant-case",
     /// A vault opens for its tenant alone.
     TenantVault = "tenant-vault",
-    /// Rights for one secret of one tenant.
-    TenantSession = "tenant-session",
     /// A remembered credential is one tenant's.
     CredentialCache = "credential-cache",
     /// A credential is not shown in texts.
@@ -153,12 +141,8 @@ controls! {
     LeastGrants = "least-grants",
     /// A path of code is a name and not a way.
     CodePath = "code-path",
-    /// Evidence is of the run that cites it.
-    EvidenceOwn = "evidence-own",
     /// No secrets in reports.
     ReportSecrets = "report-secrets",
-    /// A report is shown as text.
-    ReportText = "report-text",
     /// Only the one path at the model.
     ModelPaths = "model-paths",
     /// Only listed models.
@@ -211,8 +195,6 @@ controls! {
     CleanStart = "clean-start",
     /// Harness and agent have no capabilities.
     NoCapabilities = "no-capabilities",
-    /// No program gives them privileges.
-    NoNewPrivileges = "no-new-privileges",
     /// Their system calls are listed.
     Seccomp = "seccomp",
     /// Their files are listed.

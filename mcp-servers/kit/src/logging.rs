@@ -1,6 +1,5 @@
 //! Where log lines go: standard error, as text or as JSON.
 
-use nightshift_controls::{Control, holds};
 use std::str::FromStr;
 
 use tracing_subscriber::{EnvFilter, fmt};
@@ -81,8 +80,7 @@ impl Logging {
 
     /// Control: `log-quiet`. What was asked for, but never the wire.
     fn directives(&self) -> EnvFilter {
-        let quiet = if holds(Control::LogQuiet) { QUIET } else { &[] };
-        quiet
+        QUIET
             .iter()
             .filter_map(|quiet| quiet.parse().ok())
             .fold(EnvFilter::new(&self.filter), EnvFilter::add_directive)

@@ -77,6 +77,18 @@ const NOT_HERE: &[Case] = &[
         "no backend takes a query language; arguments are compared, not run",
     ),
     not_here(
+        43,
+        "token-on-disk",
+        "a token in a session file, a log or a crash dump",
+        "no code writes a token, so there is nothing to switch off; tests/supervisor looks for it on the disk",
+    ),
+    not_here(
+        44,
+        "settings-in-a-repository",
+        "a repository that configures the harness",
+        "our harness reads no settings from where it works",
+    ),
+    not_here(
         45,
         "git-hooks",
         "a repository brings hooks and drivers",
@@ -87,6 +99,12 @@ const NOT_HERE: &[Case] = &[
         "zip-slip",
         "an attachment unpacks outside of its folder",
         NO_REPOSITORY,
+    ),
+    not_here(
+        52,
+        "used-sandbox",
+        "what one tenant left in a sandbox, found by the next",
+        "a claimed sandbox has no transition back to ready: there is nothing to switch off",
     ),
     not_here(
         54,
@@ -113,3 +131,44 @@ const NOT_HERE: &[Case] = &[
         "held by lock files, digests and the rules of tests/integration/layers.rs, not by a program",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use nightshift_controls::Control;
+
+    use super::*;
+    use crate::case::Attack;
+
+    /// Rows of the list.
+    const ROWS: u8 = 62;
+    /// Attacks that must be tried at least.
+    const TRIED: usize = 50;
+
+    #[test]
+    fn every_row_is_tried_or_its_reason_is_given_and_every_attack_has_a_switch() {
+        let all = all();
+        for row in 1..=ROWS {
+            assert!(all.iter().any(|case| case.row == row), "row {row}");
+        }
+        let tried = all
+            .iter()
+            .filter(|case| matches!(case.attack, Attack::Tried(_)));
+        assert!(tried.clone().count() >= TRIED);
+        for case in tried {
+            assert!(!case.controls.is_empty(), "{} has no switch", case.name);
+        }
+        let names: BTreeSet<&str> = all.iter().map(|case| case.name).collect();
+        assert_eq!(names.len(), all.len(), "each has a name of its own");
+    }
+
+    #[test]
+    fn every_control_that_has_a_switch_is_attacked() {
+        let all = all();
+        for control in Control::ALL {
+            let attacked = all.iter().any(|case| case.controls.contains(control));
+            assert!(attacked, "nobody attacks {control}");
+        }
+    }
+}
