@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long an attack may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Attacks at once.
 const AT_ONCE: usize = 3;
 

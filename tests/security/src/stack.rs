@@ -119,7 +119,7 @@ impl Stack {
             Audience::Codebase,
             Audience::Llm,
         ]
-        .map(|audience| Server::of(audience));
+        .map(Server::of);
         let (casebook, telemetry, codebase, llm) = (casebook?, telemetry?, codebase?, llm?);
         let config = |server: &Server| configured(server, &keys);
 
@@ -131,7 +131,7 @@ impl Stack {
             Arc::new(SystemClock),
             TimeDelta::seconds(900),
         );
-        serve_casebook(&casebook, &config(&casebook)?, &cases, internal, told)?;
+        serve_casebook(&casebook, &config(&casebook)?, &cases, internal, &told)?;
 
         let telemetry_stores = nightshift_telemetry::Connections::index(&shelf.stores())?;
         let codebase_stores = nightshift_codebase::Connections::index(&shelf.stores())?;
@@ -182,15 +182,9 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Claims of a good token of this run for this server, with every scope that the server has.
-    pub(crate) fn claims(&self, server: &Server, run: &Run) -> RunClaims {
-        let scopes = server.audience.scopes();
-        Issuer::claims(&run.status, server.audience, scopes, SystemClock.now())
-    }
-
     /// A good token of this run for this server.
     pub(crate) fn token(&self, server: &Server, run: &Run) -> String {
-        self.issuer.sign(&self.claims(server, run))
+        self.issuer.sign(&good_claims(server, run))
     }
 
     /// A good token with these scopes alone.
@@ -208,7 +202,7 @@ impl Stack {
         arguments: Value,
     ) -> Result<Answer> {
         let token = self.token(server, run);
-        server.post(&token, &call(tool, arguments)).await
+        server.post(&token, &call(tool, &arguments)).await
     }
 
     /// Asks the model as the supervisor of this run does.
@@ -234,8 +228,14 @@ impl Stack {
     }
 }
 
+/// Claims of a good token of this run for this server, with every scope that the server has.
+pub(crate) fn good_claims(server: &Server, run: &Run) -> RunClaims {
+    let scopes = server.audience.scopes();
+    Issuer::claims(&run.status, server.audience, scopes, SystemClock.now())
+}
+
 /// A `tools/call` message.
-pub(crate) fn call(tool: &str, arguments: Value) -> Value {
+pub(crate) fn call(tool: &str, arguments: &Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments });
     json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params })
 }
@@ -303,7 +303,7 @@ fn serve_casebook(
     config: &ServerConfig,
     cases: &Cases,
     internal: SocketAddr,
-    ends: watch::Receiver<bool>,
+    ends: &watch::Receiver<bool>,
 ) -> Result<()> {
     let credentials = [
         ("telemetry", SERVICE_SECRET),

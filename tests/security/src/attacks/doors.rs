@@ -89,7 +89,7 @@ async fn oversize() -> Result<Outcome> {
     let stack = Stack::start().await?;
     let token = stack.token(&stack.telemetry, &stack.ours);
     stack.telemetry.post(&token, &list()).await?.honest()?;
-    let large = call("query_logs", json!({ "contains": "x".repeat(1 << 20) }));
+    let large = call("query_logs", &json!({ "contains": "x".repeat(1 << 20) }));
     let request = stack.telemetry.proved("POST", "/mcp", &token).json(&large);
     match send(request).await {
         Ok(answer) => Ok(Outcome::of(answer.status.is_success(), answer.brief())),
@@ -109,7 +109,7 @@ async fn deep_json() -> Result<Outcome> {
     }
     let answer = stack
         .telemetry
-        .post(&token, &call("list_services", json!({ "x": deep })))
+        .post(&token, &call("list_services", &json!({ "x": deep })))
         .await?;
     Ok(Outcome::of(answer.status.is_success(), answer.brief()))
 }

@@ -79,7 +79,7 @@ async fn obey(stack: &Stack, order: &Value) -> Result<Answer> {
             let scopes = [Scope::LogsRead, Scope::CodeRead];
             let token = stack.narrow_token(server, &stack.ours, &scopes);
             let tool = order["tool"].as_str().unwrap_or_default();
-            server.post(&token, &call(tool, arguments)).await
+            server.post(&token, &call(tool, &arguments)).await
         }
         None => anyhow::bail!("an order without a server"),
     }

@@ -155,9 +155,10 @@ async fn judge(stack: &Stack, forged: &[String]) -> Result<Outcome> {
 }
 
 fn claims(stack: &Stack) -> Result<Value> {
-    Ok(serde_json::to_value(
-        stack.claims(&stack.telemetry, &stack.ours),
-    )?)
+    Ok(serde_json::to_value(crate::stack::good_claims(
+        &stack.telemetry,
+        &stack.ours,
+    ))?)
 }
 
 /// Good claims with these changes, signed as they should be.

@@ -64,7 +64,7 @@ pub(crate) const CASES: &[Case] = &[
 /// What a caller gets who may read logs and nothing else.
 async fn as_reader_of_logs(stack: &Stack, tool: &str) -> Result<Answer> {
     let token = stack.narrow_token(&stack.telemetry, &stack.ours, &[Scope::LogsRead]);
-    stack.telemetry.post(&token, &call(tool, json!({}))).await
+    stack.telemetry.post(&token, &call(tool, &json!({}))).await
 }
 
 async fn context_flood() -> Result<Outcome> {
@@ -156,7 +156,7 @@ async fn header_says_read() -> Result<Outcome> {
         .proved("POST", "/mcp", &token)
         .header("mcp-method", "tools/call")
         .header("mcp-name", "query_logs")
-        .json(&call("list_services", json!({})));
+        .json(&call("list_services", &json!({})));
     let answer = send(request).await?;
     Ok(Outcome::of(answer.worked(), answer.brief()))
 }

@@ -240,6 +240,6 @@ impl Seeds {
         let claimed = tx.investigation(id).await?.context("it was just opened")?;
         tx.apply(claimed.start(epoch, now)?, now).await?;
         tx.commit().await?;
-        Ok(i64::from(epoch.0))
+        Ok(epoch.0)
     }
 }
