@@ -34,9 +34,9 @@ use crate::seed::{Case, Cast};
 
 /// Connections of everything that enqueues, as a pooler in front of PostgreSQL would keep them: enough to share a
 /// flush of the disk, few enough not to be in each other's way (`docs/decisions/0017-an-investigation-is-opened-in-one-statement.md`).
-const INTAKE_CONNECTIONS: u32 = 16;
+const INTAKE_CONNECTIONS: u32 = 8;
 /// Connections of relay and coordinator.
-const ENGINE_CONNECTIONS: u32 = 6;
+const ENGINE_CONNECTIONS: u32 = 4;
 /// Connections that signal, apart from those: a signal must not queue behind the work that it is about.
 const SIGNAL_CONNECTIONS: u32 = 2;
 /// Connections of refill and provisioning, where they run.
