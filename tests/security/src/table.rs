@@ -83,20 +83,18 @@ pub(crate) fn show(tries: &[Try], verdict: &Verdict) -> String {
             Ok(outcome) => (outcome.word(), outcome.what().to_owned()),
             Err(error) => ("BROKEN", format!("{error:#}")),
         };
-        let off = if tried.without.is_empty() {
-            ""
+        let held = if tried.without.is_empty() {
+            names(tried.case.controls)
         } else {
-            "without "
+            format!("without {}", names(&tried.without))
         };
         let what: String = what.chars().take(160).collect();
         let _ = writeln!(
             text,
-            "{:>2}  {:<34} {:<9} {}{}: {}",
+            "{:>2}  {:<34} {:<9} {held}: {}",
             tried.case.row,
             tried.case.name,
             word,
-            off,
-            names(tried.case.controls),
             what.replace('\n', " ")
         );
     }
