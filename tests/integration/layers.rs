@@ -11,8 +11,16 @@ use metadata::{Package, Workspace};
 const LAYERS: &[(&str, &[&str])] = &[
     ("crates/domain", &[]),
     ("crates/protocol", &["nightshift-domain"]),
-    ("crates/http", &[]),
-    ("crates/secrets", &["nightshift-domain", "nightshift-http"]),
+    ("crates/controls", &[]),
+    ("crates/http", &["nightshift-controls"]),
+    (
+        "crates/secrets",
+        &[
+            "nightshift-controls",
+            "nightshift-domain",
+            "nightshift-http",
+        ],
+    ),
     ("crates/store", BELOW_STORE),
     (
         "crates/machines",
@@ -25,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "crates/engine",
         &[
+            "nightshift-controls",
             "nightshift-domain",
             "nightshift-protocol",
             "nightshift-store",
@@ -45,6 +54,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "functions",
         &[
+            "nightshift-controls",
             "nightshift-domain",
             "nightshift-protocol",
             "nightshift-store",
@@ -55,10 +65,11 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Hostile territory and what serves it cannot even link the database.
-    ("sandbox-image", BELOW_STORE),
+    ("sandbox-image", SANDBOX),
     (
         "mcp-servers/kit",
         &[
+            "nightshift-controls",
             "nightshift-domain",
             "nightshift-protocol",
             "nightshift-http",
@@ -77,6 +88,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "mcp-servers/casebook",
         &[
+            "nightshift-controls",
             "nightshift-domain",
             "nightshift-protocol",
             "nightshift-mcp-kit",
@@ -85,7 +97,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
 ];
 const BELOW_STORE: &[&str] = &["nightshift-domain", "nightshift-protocol"];
+const SANDBOX: &[&str] = &[
+    "nightshift-controls",
+    "nightshift-domain",
+    "nightshift-protocol",
+];
 const SERVER: &[&str] = &[
+    "nightshift-controls",
     "nightshift-domain",
     "nightshift-protocol",
     "nightshift-http",
@@ -102,6 +120,11 @@ const SQL_FOLDERS: [&str; 3] = ["crates/store", "local", "tests"];
 
 /// The one crate that chooses the TLS implementation, for all.
 const TLS_CHOOSER: &str = "nightshift-http";
+
+/// The crate that knows the controls, its feature that lets them be switched off, and the only package that
+/// may have that feature: the attack suite, where it is off unless asked for.
+const CONTROLS: (&str, &str) = ("nightshift-controls", "weakened");
+const ATTACKER: &str = "nightshift-security";
 
 /// Crates that must not be linked into anything that a sandbox runs or reaches without a database.
 const NEVER_WITHOUT_A_DATABASE: [&str; 3] = ["nightshift-store", "sqlx-core", "tokio-postgres"];
@@ -128,6 +151,32 @@ fn violations(workspace: &Workspace) -> Vec<String> {
                 "{} is a second TLS provider beside ring",
                 package.name
             ));
+        }
+    }
+    found
+}
+
+/// Whoever could get a build in which controls can be switched off, beside the attack suite.
+fn switch_violations(workspace: &Workspace) -> Vec<String> {
+    let (controls, weakened) = CONTROLS;
+    let wanted = [format!("{controls}/{weakened}")];
+    let mut found = Vec::new();
+    for package in workspace.ours() {
+        for (feature, means) in &package.features {
+            let switches = means.iter().any(|it| it.contains(weakened));
+            let may = package.name == ATTACKER && feature == weakened && *means == wanted;
+            if switches && !may {
+                found.push(format!("{} has switches by `{feature}`", package.name));
+            }
+        }
+        for (name, features) in &package.asked_features {
+            if name == controls && !features.is_empty() {
+                found.push(format!("{} always has switches", package.name));
+            }
+        }
+        let is_off = package.features.get("default").is_none_or(Vec::is_empty);
+        if [controls, ATTACKER].contains(&package.name.as_str()) && !is_off {
+            found.push(format!("{} has switches by default", package.name));
         }
     }
     found
@@ -200,6 +249,44 @@ fn dependencies_point_one_way_and_licences_and_tls_are_as_agreed() {
     );
     let found = violations(&workspace);
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn only_the_attack_suite_can_be_built_with_switches_and_only_when_it_is_asked_for() {
+    let mut workspace = Workspace::read();
+    assert_eq!(switch_violations(&workspace), Vec::<String>::new());
+    workspace.pretend_feature("nightshift-security", "default", "weakened");
+    workspace.pretend_feature(
+        "nightshift-telemetry",
+        "debug",
+        "nightshift-controls/weakened",
+    );
+    let found = switch_violations(&workspace);
+    for line in [
+        "nightshift-security has switches by `default`",
+        "nightshift-security has switches by default",
+        "nightshift-telemetry has switches by `debug`",
+    ] {
+        assert!(found.iter().any(|found| found == line), "{line}: {found:?}");
+    }
+}
+
+#[test]
+fn a_normal_build_does_not_listen_to_the_variable_that_names_controls() {
+    use nightshift_controls::{Control, WITHOUT, has_switches, holds};
+
+    assert!(!has_switches());
+    assert!(Control::ALL.iter().all(|control| holds(*control)));
+    if std::env::var_os(WITHOUT).is_none() {
+        let name = "layers::a_normal_build_does_not_listen_to_the_variable_that_names_controls";
+        let told = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(WITHOUT, "all")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&told.stdout);
+        assert!(told.status.success() && said.contains("1 passed"), "{said}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, StatusCode};
+use nightshift_controls::{Control, holds};
 use serde::de::DeserializeOwned;
 
 use crate::HttpError;
@@ -17,7 +18,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) const fn new(response: reqwest::Response, limit: usize) -> Self {
+    pub(crate) fn new(response: reqwest::Response, limit: usize) -> Self {
+        let limit = if holds(Control::AnswerSize) {
+            limit
+        } else {
+            usize::MAX
+        };
         Self { response, limit }
     }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{HeaderName, HeaderValue, Method};
+use nightshift_controls::{Control, holds};
 use reqwest::{
     Body, RequestBuilder, Url,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -72,7 +73,11 @@ pub enum HttpError {
 
 impl HttpError {
     pub(crate) fn no_answer(error: reqwest::Error) -> Self {
-        Self::NoAnswer(error.without_url())
+        Self::NoAnswer(if holds(Control::ErrorsTyped) {
+            error.without_url()
+        } else {
+            error
+        })
     }
 
     /// The error with all its causes in one line.
@@ -142,13 +147,19 @@ impl Client {
         }
         let limits = self.0.limits;
         let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
+            .redirect(if holds(Control::RedirectsOff) {
+                redirect::Policy::none()
+            } else {
+                redirect::Policy::limited(5)
+            })
             .dns_resolver(Arc::new(Resolver(Arc::clone(&self.0.guard))))
             .connect_timeout(limits.connect)
             .read_timeout(limits.silence)
             .tcp_nodelay(true)
             .user_agent(concat!("nightshift/", env!("CARGO_PKG_VERSION")));
+        if holds(Control::ProxyOff) {
+            builder = builder.no_proxy();
+        }
         if let Some(whole) = limits.whole {
             builder = builder.timeout(whole);
         }
@@ -231,7 +242,7 @@ impl Guard {
         let found = self.lookup.addresses(name).await?;
         let good: Vec<SocketAddr> = found
             .into_iter()
-            .filter(|address| admitted.admits(*address))
+            .filter(|address| admitted.admits(*address) || !holds(Control::SsrfResolve))
             .map(|address| SocketAddr::new(address, 0))
             .collect();
         if good.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr, sync::Arc};
 
+use nightshift_controls::{Control, holds};
 use reqwest::Url;
 
 use crate::address::{is_never, is_public};
@@ -119,6 +120,9 @@ impl Reach {
     /// Control: `ssrf-address`.
     pub fn check(&self, url: &Url) -> Result<(), &'static str> {
         let host = plain(url.host_str().ok_or("it has no host")?);
+        if !holds(Control::SsrfAddress) {
+            return Ok(());
+        }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it holds a user name or a password");
         }

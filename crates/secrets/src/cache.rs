@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use nightshift_controls::{Control, holds};
 use nightshift_domain::{InvestigationId, TenantId};
 use tokio::time::{Instant, sleep_until};
 
@@ -24,7 +25,7 @@ pub struct Cached<S> {
 
 #[derive(Default)]
 struct Held {
-    kept: HashMap<(TenantId, CredentialName), Kept>,
+    kept: HashMap<(Option<TenantId>, CredentialName), Kept>,
     /// Grows with every end of a run: what was asked for before may not be kept after.
     ends: u64,
 }
@@ -79,7 +80,8 @@ impl<S: Secrets> Cached<S> {
         reader: Reader,
         name: &CredentialName,
     ) -> Result<Credential, SecretError> {
-        let key = (reader.tenant, name.clone());
+        let of = holds(Control::CredentialCache).then_some(reader.tenant);
+        let key = (of, name.clone());
         let ends = {
             let mut held = self.held();
             if let Some(kept) = held.kept.get_mut(&key).filter(|kept| kept.is_fresh()) {

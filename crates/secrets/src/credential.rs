@@ -1,5 +1,6 @@
 //! A credential in memory.
 
+use nightshift_controls::{Control, holds};
 use std::{fmt, sync::Arc};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -30,6 +31,9 @@ impl Credential {
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !holds(Control::CredentialHidden) {
+            return f.write_str(self.expose());
+        }
         f.write_str("Credential(..)")
     }
 }

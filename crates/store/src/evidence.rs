@@ -77,6 +77,19 @@ impl Store {
             .collect::<Result<_, _>>()?)
     }
 
+    /// Whose evidence it is. For whoever does without `tenant-case`: asked of all rows that the role sees.
+    pub async fn owner_of(
+        &self,
+        id: EvidenceId,
+    ) -> Result<Option<(TenantId, InvestigationId)>, StoreError> {
+        let owner: Option<(Uuid, Uuid)> =
+            sqlx::query_as("select tenant_id, investigation_id from evidence where id = $1")
+                .bind(id.as_uuid())
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(owner.map(|(tenant, run)| (TenantId::from(tenant), InvestigationId::from(run))))
+    }
+
     /// One piece of evidence of an investigation of a tenant.
     #[tracing::instrument(name = "store.evidence.get", skip(self))]
     pub async fn evidence(

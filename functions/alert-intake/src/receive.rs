@@ -7,6 +7,8 @@ use axum::{
     http::HeaderMap,
     response::Response,
 };
+use nightshift_controls::{Control, holds};
+use nightshift_domain::EndpointId;
 use nightshift_engine::intake::{self, Arrival, SetAside};
 use nightshift_lambda::{Secrets, body};
 use nightshift_store::Endpoint;
@@ -86,6 +88,11 @@ async fn take_in(
         delivery_key,
         content,
     } = source.read(&delivery, endpoint.mapping.as_ref());
+    let delivery_key = if holds(Control::WebhookOnce) {
+        delivery_key
+    } else {
+        EndpointId::generate().to_string()
+    };
     let set_aside = async |why: SetAside<'_>| {
         let (store, clock) = (&state.store, &*state.clock);
         intake::set_aside(store, clock, endpoint, &delivery_key, body, why).await

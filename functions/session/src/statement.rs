@@ -9,8 +9,10 @@ mod keys;
 pub use discovery::DiscoveryError;
 pub(crate) use discovery::check_issuer;
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Validation, decode, decode_header};
+use nightshift_controls::{Control, holds};
 use nightshift_protocol::attestation::{MachineStatement, STATEMENT_AUDIENCE};
 
 use self::keys::IssuerKeys;
@@ -65,6 +67,12 @@ impl StatementVerifier {
         if statement.len() > MAX_BYTES {
             return Err(Refused("the statement is too long"));
         }
+        if !holds(Control::StatementSignature) {
+            let claims =
+                taken_at_its_word(statement).ok_or(Refused("the statement is not a JWT"))?;
+            self.check(&claims, now).map_err(Refused)?;
+            return Ok(claims);
+        }
         let header = decode_header(statement).map_err(|_| Refused("the statement is not a JWT"))?;
         if header.crit.is_some() {
             return Err(Refused("the statement demands an extension"));
@@ -101,13 +109,16 @@ impl StatementVerifier {
         let facts = [
             (claims.iss == self.issuer, "it is of another issuer"),
             (
-                claims.aud == STATEMENT_AUDIENCE,
+                claims.aud == STATEMENT_AUDIENCE || !holds(Control::StatementAudience),
                 "it is for another audience",
             ),
             (ends > now - LEEWAY, "it has expired"),
             (begins <= now + LEEWAY, "it is not valid yet"),
             (issued <= now + LEEWAY, "it was issued in the future"),
-            (issued >= now - MAX_AGE, "it was issued too long ago"),
+            (
+                issued >= now - MAX_AGE || !holds(Control::StatementAge),
+                "it was issued too long ago",
+            ),
             (ends - issued <= MAX_LIFE, "it lives too long"),
             (
                 !claims.jti.is_empty() && claims.jti.len() <= 200,
@@ -120,4 +131,10 @@ impl StatementVerifier {
             .find(|(holds, _)| !holds)
             .map_or(Ok(()), |(_, why)| Err(why))
     }
+}
+
+/// What a verifier reads that does without `statement-signature`.
+fn taken_at_its_word(statement: &str) -> Option<MachineStatement> {
+    let json = URL_SAFE_NO_PAD.decode(statement.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&json).ok()
 }

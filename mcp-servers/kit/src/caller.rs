@@ -14,8 +14,9 @@ use std::{
 };
 
 use http::request::Parts;
+use nightshift_controls::{Control, holds};
 use nightshift_domain::{
-    Epoch, EvidenceKind, InvestigationId, SandboxId, Scope, TenantId, scope::Audience,
+    Epoch, EvidenceId, EvidenceKind, InvestigationId, SandboxId, Scope, TenantId, scope::Audience,
 };
 use nightshift_protocol::{
     RunClaims,
@@ -67,7 +68,7 @@ impl Grant {
     /// Whether it covers the scope.
     #[must_use]
     pub fn allows(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        self.scopes.contains(&scope) || !holds(Control::ToolScope)
     }
 
     /// The investigation that is asking.
@@ -163,7 +164,9 @@ impl<P: Permission> Caller<P> {
             return Err(ToolError::new("the answer has no JSON form"));
         };
         redactions.log(&self.call.tool);
-        if fit::json_bytes(&content).is_none_or(|bytes| bytes > fit::ANSWER_BYTES) {
+        if fit::json_bytes(&content).is_none_or(|bytes| bytes > fit::ANSWER_BYTES)
+            && holds(Control::OutputSize)
+        {
             return Err(ToolError::new(format!(
                 "the answer takes more than {} KiB; narrow the question",
                 fit::ANSWER_BYTES / 1024
@@ -191,6 +194,12 @@ impl<P: Permission> Caller<P> {
                     answer,
                 }))
             }
+            Err(_) if !holds(Control::AuditOrSilence) => Ok(Json(Observed {
+                evidence: EvidenceId::generate(),
+                truncated,
+                redacted: redactions.total(),
+                answer,
+            })),
             Err(refusal) => {
                 tracing::error!(
                     investigation.id = %self.investigation(),

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use nightshift_controls::{Control, holds};
 use serde_json::Value;
 
 const ESCAPE: char = '\u{1b}';
@@ -23,7 +24,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
-        if character == ESCAPE {
+        if character == ESCAPE && holds(Control::OutputControl) {
             skip_sequence(&mut rest);
         } else if !is_unwelcome(character) {
             kept.push(character);
@@ -85,7 +86,17 @@ fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-const fn is_unwelcome(character: char) -> bool {
+fn is_unwelcome(character: char) -> bool {
+    match character {
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' if !holds(Control::OutputControl) => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            holds(Control::OutputBidi)
+        }
+        _ => is_never_welcome(character) && (character <= '\u{9f}' || holds(Control::OutputHidden)),
+    }
+}
+
+const fn is_never_welcome(character: char) -> bool {
     match character {
         '\n' | '\t' => false,
         // C0 and C1 controls and DEL

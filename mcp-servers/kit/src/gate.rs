@@ -1,7 +1,7 @@
 //! The layer in front of every server: a verified token of a live run, presented by whoever holds the
 //! key that it is bound to, or nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -9,11 +9,17 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
+use chrono::DateTime;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri,
     header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
-use nightshift_protocol::proof::{PROOF_ALGORITHM, PROOF_HEADER, TOKEN_SCHEME};
+use nightshift_controls::{Control, holds};
+use nightshift_protocol::{
+    RunClaims,
+    proof::{PROOF_ALGORITHM, PROOF_HEADER, TOKEN_SCHEME},
+    run::RunStatus,
+};
 
 use crate::{
     Grant, Runs, TokenVerifier,
@@ -82,7 +88,7 @@ impl Gate {
     }
 
     async fn grant(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Grant, Stop> {
-        if has_token(uri.query()) {
+        if has_token(uri.query()) && holds(Control::TokenInQuery) {
             return Err(Stop::TokenInQuery);
         }
         let token = presented(headers)?;
@@ -93,12 +99,15 @@ impl Gate {
             uri,
             headers,
         };
-        self.proofs.verify(asked, token, &claims.cnf.jkt)?;
+        if holds(Control::ProofPresent) || headers.contains_key(PROOF_HEADER) {
+            self.proofs.verify(asked, token, &claims.cnf.jkt)?;
+        }
         let run = self
             .runs
             .status(claims.investigation, claims.epoch)
             .await
             .map_err(|error| Stop::Unavailable(error.to_string()))?
+            .or_else(|| believed(&claims))
             .ok_or(Stop::NotLive)?;
         // The sandbox too: an epoch counts the starts of one sandbox only.
         let same = (run.tenant, run.investigation, run.sandbox, run.epoch)
@@ -108,7 +117,7 @@ impl Gate {
                 claims.sandbox,
                 claims.epoch,
             );
-        if !same {
+        if !same && holds(Control::RunAgrees) {
             return Err(Stop::Disagreement);
         }
         Ok(Grant::new(&claims, self.verifier.rules().audience, run))
@@ -201,8 +210,10 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
     match granted {
         Ok(grant) => {
             // Nothing behind the gate needs the token, so nothing behind it can leak the token.
-            request.headers_mut().remove(AUTHORIZATION);
-            request.headers_mut().remove(PROOF_HEADER);
+            if holds(Control::TokenStripped) {
+                request.headers_mut().remove(AUTHORIZATION);
+                request.headers_mut().remove(PROOF_HEADER);
+            }
             request.extensions_mut().insert(grant);
             next.run(request).await
         }
@@ -223,6 +234,9 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
                 (WWW_AUTHENTICATE, gate.challenges.after(&reason)),
                 (CACHE_CONTROL, HeaderValue::from_static("no-store")),
             ];
+            if !holds(Control::RefusalsAlike) {
+                return (StatusCode::UNAUTHORIZED, headers, reason.to_string()).into_response();
+            }
             (StatusCode::UNAUTHORIZED, headers, UNAUTHORIZED).into_response()
         }
     }
@@ -232,7 +246,10 @@ async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) 
 /// may have read the other one. So is the scheme of bearer tokens: ours are none (RFC 9449 §7.2).
 fn presented(headers: &HeaderMap) -> Result<&str, Stop> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
+    let (Some(value), true) = (
+        values.next(),
+        values.next().is_none() || !holds(Control::OneToken),
+    ) else {
         return Err(Stop::NoToken);
     };
     let (scheme, token) = value
@@ -247,9 +264,22 @@ fn presented(headers: &HeaderMap) -> Result<&str, Stop> {
     match scheme {
         _ if !well_formed => Err(Stop::NoToken),
         _ if scheme.eq_ignore_ascii_case(TOKEN_SCHEME) => Ok(token),
+        _ if !holds(Control::TokenScheme) => Ok(token),
         _ if scheme.eq_ignore_ascii_case("bearer") => Err(Stop::Bearer),
         _ => Err(Stop::NoToken),
     }
+}
+
+/// What a gate believes of a run that does without `run-live`: whatever its token says.
+fn believed(claims: &RunClaims) -> Option<RunStatus> {
+    (!holds(Control::RunLive)).then(|| RunStatus {
+        investigation: claims.investigation,
+        tenant: claims.tenant,
+        sandbox: claims.sandbox,
+        epoch: claims.epoch,
+        fired_at: DateTime::UNIX_EPOCH,
+        connections: BTreeMap::new(),
+    })
 }
 
 /// A query ends up in logs, so a token in it is leaked already; refusing says so early.

@@ -14,6 +14,7 @@ use http::{
     header::{CONTENT_TYPE, HOST, ORIGIN},
     uri::Authority,
 };
+use nightshift_controls::{Control, holds};
 use nightshift_http::reach::plain;
 
 /// The names that a machine has for itself.
@@ -43,6 +44,9 @@ impl Hosts {
 
     /// Control: `host-check`. One `Host` header, and it names us; a URI that names somebody must agree.
     fn admit(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        if !holds(Control::HostCheck) {
+            return true;
+        }
         let mut values = headers.get_all(HOST).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return false;
@@ -70,7 +74,7 @@ pub fn only(router: Router, hosts: Hosts) -> Router {
 
 async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) -> Response {
     // Control: `origin-check`. No browser is a client of ours, so any `Origin` is refused.
-    let from_a_page = request.headers().contains_key(ORIGIN);
+    let from_a_page = request.headers().contains_key(ORIGIN) && holds(Control::OriginCheck);
     if !from_a_page && hosts.admit(request.uri(), request.headers()) {
         return next.run(request).await;
     }

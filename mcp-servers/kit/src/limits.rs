@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header::CONTENT_LENGTH};
+use nightshift_controls::{Control, holds};
 use tokio::time::timeout;
 
 /// How deeply JSON may be nested. What people and models write is shallow; a parser's stack is not endless.
@@ -67,7 +68,7 @@ async fn bound(State(limits): State<Arc<RequestLimits>>, request: Request, next:
         .headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let read = if said.is_some_and(|said| said > limits.bytes) {
+    let read = if said.is_some_and(|said| said > limits.bytes) && holds(Control::BodySize) {
         Err(BodyRefused::TooLarge)
     } else {
         read(body, *limits).await
@@ -103,7 +104,12 @@ pub fn answered_within(router: Router, time: Duration) -> Router {
 ///
 /// Controls: `body-size`, `body-time`, `json-depth`.
 pub async fn read(body: Body, limits: RequestLimits) -> Result<Bytes, BodyRefused> {
-    let bytes = timeout(limits.time, axum::body::to_bytes(body, limits.bytes))
+    let most = if holds(Control::BodySize) {
+        limits.bytes
+    } else {
+        usize::MAX
+    };
+    let bytes = timeout(limits.time, axum::body::to_bytes(body, most))
         .await
         .map_err(|_| BodyRefused::TooSlow)?
         .map_err(|error| {
@@ -116,7 +122,7 @@ pub async fn read(body: Body, limits: RequestLimits) -> Result<Bytes, BodyRefuse
                 BodyRefused::TooSlow
             }
         })?;
-    if is_deeper_than(&bytes, JSON_DEPTH) {
+    if is_deeper_than(&bytes, JSON_DEPTH) && holds(Control::JsonDepth) {
         return Err(BodyRefused::TooDeep);
     }
     Ok(bytes)

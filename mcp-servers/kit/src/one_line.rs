@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use nightshift_controls::{Control, holds};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Writes to standard error, each event as one line.
@@ -31,7 +32,7 @@ impl<W: Write> Write for Line<W> {
             Some(_) | None => (event, ""),
         };
         let text = String::from_utf8_lossy(line);
-        if text.chars().any(char::is_control) {
+        if text.chars().any(char::is_control) && holds(Control::LogLines) {
             let mut escaped = String::with_capacity(text.len() + 16);
             for character in text.chars() {
                 if character.is_control() {

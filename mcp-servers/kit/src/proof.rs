@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use http::{HeaderMap, Method, Uri};
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use nightshift_controls::{Control, holds};
 use nightshift_protocol::proof::{
     MAX_PROOF_AGE_SECONDS, PROOF_ALGORITHM, PROOF_HEADER, PROOF_TYPE, ProofClaims, ProofHeader,
     ProofJwk,
@@ -98,7 +99,7 @@ impl ProofVerifier {
         let header: ProofHeader = part(header).ok_or(ProofRefusal::Malformed)?;
         let claims: ProofClaims = part(claims).ok_or(ProofRefusal::Malformed)?;
         check_header(&header).map_err(ProofRefusal::Header)?;
-        if digest(&header.jwk.canonical()) != thumbprint {
+        if digest(&header.jwk.canonical()) != thumbprint && holds(Control::ProofKey) {
             return Err(ProofRefusal::OtherKey);
         }
         let now = self.clock.now().timestamp();
@@ -109,6 +110,7 @@ impl ProofVerifier {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.note(thumbprint, &claims.jti, now) {
             Novelty::New => Ok(()),
+            Novelty::Seen if !holds(Control::ProofOnce) => Ok(()),
             Novelty::Seen => Err(ProofRefusal::Replayed),
             Novelty::TooMany => Err(ProofRefusal::TooMany),
             Novelty::Full => Err(ProofRefusal::Full),
@@ -125,10 +127,22 @@ impl ProofVerifier {
         let oldest = now.saturating_sub(MAX_PROOF_AGE_SECONDS);
         let newest = now.saturating_add(LEEWAY_SECONDS);
         let checks = [
-            (claims.htm == asked.method.as_str(), "htm"),
-            (self.is_asked(&claims.htu, asked.uri), "htu"),
-            ((oldest..=newest).contains(&claims.iat), "iat"),
-            (claims.ath == digest(token), "ath"),
+            (
+                claims.htm == asked.method.as_str() || !holds(Control::ProofMethod),
+                "htm",
+            ),
+            (
+                self.is_asked(&claims.htu, asked.uri) || !holds(Control::ProofUrl),
+                "htu",
+            ),
+            (
+                (oldest..=newest).contains(&claims.iat) || !holds(Control::ProofAge),
+                "iat",
+            ),
+            (
+                claims.ath == digest(token) || !holds(Control::ProofToken),
+                "ath",
+            ),
             ((1..=MAX_JTI_BYTES).contains(&claims.jti.len()), "jti"),
         ];
         checks
@@ -187,6 +201,7 @@ fn check_signature(message: &str, signature: &str, jwk: &ProofJwk) -> Result<(),
         DecodingKey::from_ec_components(&jwk.x, &jwk.y).map_err(|_| ProofRefusal::Header("jwk"))?;
     match crypto::verify(signature, message.as_bytes(), &key, Algorithm::ES256) {
         Ok(true) => Ok(()),
+        Ok(false) | Err(_) if !holds(Control::ProofSignature) => Ok(()),
         Ok(false) | Err(_) => Err(ProofRefusal::Signature),
     }
 }

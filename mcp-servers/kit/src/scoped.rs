@@ -11,6 +11,7 @@ use std::{
 };
 
 use http::request::Parts;
+use nightshift_controls::{Control, holds};
 use nightshift_domain::{Scope, scope::Audience};
 use nightshift_protocol::run::RecordCall;
 use rmcp::{
@@ -174,6 +175,9 @@ impl<S: ToolServer> Tools<S> {
         arguments: Value,
         ending: Ending,
     ) -> Result<(), LogRefusal> {
+        if !holds(Control::Audit) {
+            return Ok(());
+        }
         let (outcome, detail) = match ending {
             Ending::Refused => ("refused", Some("no such tool for this caller".to_owned())),
             Ending::Failed(detail) => ("failed", Some(fit::text(detail, AUDITED_DETAIL_BYTES).0)),
@@ -233,7 +237,11 @@ impl<S: ToolServer> ServerHandler for Tools<S> {
         // The list depends on the token, so nobody between us and the agent may share it.
         Ok(ListToolsResult::with_all_items(visible)
             .with_ttl_ms(0)
-            .with_cache_scope(CacheScope::Private))
+            .with_cache_scope(if holds(Control::ListPrivate) {
+                CacheScope::Private
+            } else {
+                CacheScope::Public
+            }))
     }
 
     async fn call_tool(
@@ -259,7 +267,13 @@ impl<S: ToolServer> ServerHandler for Tools<S> {
         if !self.allows(&grant, &name) || !self.server.tools().router.has_route(&name) {
             // Without its row the refusal is the same: it tells nothing.
             let _ = self.audit(&grant, &call, arguments, Ending::Refused).await;
-            return Err(unknown_tool());
+            return Err(
+                if holds(Control::UnknownAsDenied) || !self.server.tools().router.has_route(&name) {
+                    unknown_tool()
+                } else {
+                    ErrorData::invalid_request("this tool is not for this caller", None)
+                },
+            );
         }
 
         context.extensions.insert(call.clone());
@@ -286,6 +300,7 @@ impl<S: ToolServer> ServerHandler for Tools<S> {
         // Control: `audit-or-silence`. What has no row is not said, not even how it failed.
         match self.audit(&grant, &call, arguments, ending).await {
             Ok(()) => answer,
+            Err(_) if !holds(Control::AuditOrSilence) => answer,
             Err(LogRefusal::NotLive) => Ok(failure("this run is over")),
             Err(LogRefusal::Unavailable(_)) => Ok(failure(
                 "the call could not be recorded, so its answer is withheld; ask again",

@@ -12,6 +12,7 @@ mod shapes;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use nightshift_controls::{Control, holds};
 use serde_json::Value;
 
 use self::key_block::KeyBlock;
@@ -64,6 +65,9 @@ pub struct Redactor {
 impl Redactor {
     /// The text with a note in the place of each secret.
     pub fn text<'a>(&mut self, text: &'a str) -> Cow<'a, str> {
+        if !holds(Control::OutputSecrets) {
+            return Cow::Borrowed(text);
+        }
         let mut kept = self.block.take(text, &mut self.found);
         for detector in shapes::suspected(&kept) {
             if let Cow::Owned(replaced) = detector.replace(&kept, &mut self.found) {
@@ -107,7 +111,8 @@ impl Redactor {
         let shown = self.text(key).into_owned();
         let secret = field
             .as_str()
-            .is_some_and(|text| assigned::names_a_secret(key, text));
+            .is_some_and(|text| assigned::names_a_secret(key, text))
+            && holds(Control::OutputSecrets);
         let field = if secret {
             self.found.count(assigned::NAME);
             Value::String(note(assigned::NAME))

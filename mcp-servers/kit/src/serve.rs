@@ -5,6 +5,7 @@ mod connections;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
+use nightshift_controls::{Control, holds};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::never::NeverSessionManager,
 };
@@ -67,13 +68,22 @@ pub fn gate(
 
 /// The routes of an MCP server: `/mcp` behind the gate, `/healthz` beside it.
 pub fn routes<S: ToolServer>(public_host: &str, gate: Arc<Gate>, tools: Tools<S>) -> Router {
-    let settings = StreamableHttpServerConfig::default()
+    let mut settings = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .with_allowed_hosts([public_host, "localhost", "127.0.0.1", "::1"])
         // Both are checked before as well: here for whoever serves the tools without our layers.
         .enforce_origin_validation()
         .with_max_request_body_bytes(REQUEST_BYTES);
+    if !holds(Control::HostCheck) {
+        settings = settings.disable_allowed_hosts();
+    }
+    if !holds(Control::OriginCheck) {
+        settings = settings.disable_allowed_origins();
+    }
+    if !holds(Control::BodySize) {
+        settings = settings.with_max_request_body_bytes(usize::MAX);
+    }
     let mcp = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Arc::new(NeverSessionManager::default()),

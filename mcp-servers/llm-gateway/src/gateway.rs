@@ -6,6 +6,7 @@ pub mod policy;
 pub(crate) mod door;
 mod refusal;
 
+use nightshift_controls::{Control, holds};
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -205,9 +206,13 @@ impl std::fmt::Debug for Gateway {
 pub fn routes(gateway: Gateway, gate: Arc<Gate>, public_host: &str) -> Router {
     let guarded = Router::new()
         .route("/v1/messages", post(messages))
-        .method_not_allowed_fallback(unknown)
-        .fallback(unknown)
-        .with_state(gateway);
+        .method_not_allowed_fallback(unknown);
+    let guarded = if holds(Control::ModelPaths) {
+        guarded.fallback(unknown)
+    } else {
+        guarded.fallback(messages)
+    }
+    .with_state(gateway);
     // Seen from outside: the names we have, our own error shape, one token in one header, the gate.
     let routes = protect(guarded, gate)
         .layer(from_fn(door::one_token))

@@ -1,5 +1,6 @@
 //! Who is on the other end of the agent socket.
 
+use nightshift_controls::{Control, holds};
 use rustix::{net::sockopt::socket_peercred, process::Pid};
 use tokio::net::UnixStream;
 
@@ -22,5 +23,6 @@ impl Harness {
     pub fn is(self, stream: &UnixStream) -> bool {
         socket_peercred(stream)
             .is_ok_and(|peer| peer.uid.as_raw() == self.uid && peer.pid == self.pid)
+            || !holds(Control::SandboxPeer)
     }
 }

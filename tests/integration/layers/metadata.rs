@@ -30,6 +30,10 @@ pub(super) struct Package {
     pub(super) dependencies: Vec<String>,
     /// The names that only its tests depend on.
     test_dependencies: Vec<String>,
+    /// Its features, and what each switches on.
+    pub(super) features: BTreeMap<String, Vec<String>>,
+    /// The features that it asks of each dependency, of its tests too.
+    pub(super) asked_features: Vec<(String, Vec<String>)>,
 }
 
 impl Workspace {
@@ -133,6 +137,14 @@ impl Workspace {
         package.dependencies.push(link.to_owned());
         self.links.entry(user).or_default().insert(used_id);
     }
+
+    /// Plants a feature, to see that it is found.
+    pub(super) fn pretend_feature(&mut self, user: &str, feature: &str, means: &str) {
+        let mut packages = self.packages.values_mut();
+        let package = packages.find(|package| package.name == user).unwrap();
+        let means = vec![means.to_owned()];
+        package.features.insert(feature.to_owned(), means);
+    }
 }
 
 fn package(value: &Value, root: &Path) -> Package {
@@ -151,7 +163,22 @@ fn package(value: &Value, root: &Path) -> Package {
         licence: value["license"].as_str().map(str::to_owned),
         dependencies: names(false),
         test_dependencies: names(true),
+        features: value["features"]
+            .as_object()
+            .map_or_else(BTreeMap::new, |all| {
+                all.iter()
+                    .map(|(name, means)| (name.clone(), list(means)))
+                    .collect()
+            }),
+        asked_features: dependencies
+            .iter()
+            .map(|used| (text(&used["name"]), list(&used["features"])))
+            .collect(),
     }
+}
+
+fn list(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(text).collect()
 }
 
 /// The normal and build dependencies of a resolved node; those of tests are not linked.

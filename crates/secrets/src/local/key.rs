@@ -1,5 +1,6 @@
 //! The keys of the vaults.
 
+use nightshift_controls::{Control, holds};
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use hmac::{Hmac, Mac};
@@ -51,7 +52,9 @@ impl MasterKey {
         let mut mac = Hmac::<Sha256>::new(&block.into());
         zeroize::Zeroize::zeroize(&mut block);
         mac.update(PURPOSE);
-        mac.update(tenant.as_uuid().as_bytes());
+        if holds(Control::TenantVault) {
+            mac.update(tenant.as_uuid().as_bytes());
+        }
         TenantKey(Zeroizing::new(mac.finalize().into_bytes().into()))
     }
 }

@@ -1,5 +1,6 @@
 //! The programs between us and bubblewrap: each does one thing to the process and becomes the next.
 
+use nightshift_controls::{Control, holds};
 use std::{path::Path, process::Command, time::Duration};
 
 use crate::volumes::{self, Backing};
@@ -53,7 +54,13 @@ impl Launch<'_> {
             say(&["--reuid", &root, "--regid", &root, "--clear-groups"]);
         }
         say(&["--", TIMEOUT, "--signal=KILL"]);
-        say(&[&format!("{}s", self.ttl.as_secs())]);
+        // None at all is spelled 0.
+        let seconds = if holds(Control::SandboxTtl) {
+            self.ttl.as_secs()
+        } else {
+            0
+        };
+        say(&[&format!("{seconds}s")]);
         say(&[PRLIMIT, "--core=0", "--nofile=4096"]);
         if self.own_users {
             // Counted per user, so only where the users are the sandbox's own.

@@ -1,5 +1,6 @@
 //! What bubblewrap is told: the sandbox's filesystem, namespaces and environment.
 
+use nightshift_controls::{Control, holds};
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
@@ -55,7 +56,6 @@ impl Layout<'_> {
         for flag in [
             "--unshare-user",
             "--unshare-pid",
-            "--unshare-net",
             "--unshare-ipc",
             "--unshare-uts",
             "--unshare-cgroup-try",
@@ -64,6 +64,9 @@ impl Layout<'_> {
             "--clearenv",
         ] {
             told.say([flag]);
+        }
+        if holds(Control::SandboxNetwork) {
+            told.say(["--unshare-net"]);
         }
         if self.mapped_from_outside {
             told.say(["--userns-block-fd", "0"]);

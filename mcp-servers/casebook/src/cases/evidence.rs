@@ -1,5 +1,6 @@
 //! The evidence log: what tools saw, what they did besides, and what the model was asked.
 
+use nightshift_controls::{Control, holds};
 use nightshift_domain::{Evidence, EvidenceId, Investigation, InvestigationId};
 use nightshift_mcp_kit::{EvidenceLog, LogRefusal, Pending, clean};
 use nightshift_protocol::run::{RecordCall, RecordEvidence, RecordModelUse};
@@ -123,10 +124,13 @@ impl Cases {
 
     /// One piece of evidence of the run's investigation.
     pub async fn one_evidence(&self, run: RunKey, id: EvidenceId) -> Result<Evidence, CaseError> {
-        let found = self
-            .store
-            .evidence(run.tenant, run.investigation, id)
-            .await?;
+        let asked = (run.tenant, run.investigation);
+        let (tenant, investigation) = if holds(Control::TenantCase) {
+            asked
+        } else {
+            self.store.owner_of(id).await?.unwrap_or(asked)
+        };
+        let found = self.store.evidence(tenant, investigation, id).await?;
         found.ok_or(CaseError::Unknown("evidence"))
     }
 }

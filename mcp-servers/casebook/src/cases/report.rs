@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use nightshift_controls::{Control, holds};
 use nightshift_domain::{
     AlertId, Report,
     report::{ReportDraft, settle::settle},
 };
-use nightshift_mcp_kit::secrets;
+use nightshift_mcp_kit::{clean, secrets};
 use nightshift_protocol::{Step, tools::casebook::ReportAccepted};
 use nightshift_store::{CHANNEL_OUTBOX, StoreError};
 use serde_json::json;
@@ -108,6 +109,9 @@ fn accepted(report: &Report) -> ReportAccepted {
 fn cleaned(draft: &ReportDraft) -> Result<ReportDraft, CaseError> {
     serde_json::to_value(draft)
         .map(|draft| {
+            if !holds(Control::ReportSecrets) {
+                return clean::value(draft);
+            }
             let (draft, found) = secrets::scrub(draft);
             found.log("casebook.submit_report");
             draft

@@ -1,5 +1,8 @@
 //! `read_file`: lines of one file of the recorded tree.
 
+use std::path::Path;
+
+use nightshift_controls::{Control, holds};
 use nightshift_protocol::tools::codebase::{FileText, ReadFileArgs};
 
 use super::closest;
@@ -19,7 +22,12 @@ const MOST_BYTES: usize = 40 * 1024;
 
 /// Answers `read_file`. The path is looked up among the recorded paths; it never reaches a file system.
 pub fn answer(history: &History, args: &ReadFileArgs) -> Result<Answered<FileText>, Unanswerable> {
-    let Some(text) = history.files.get(&args.path) else {
+    let opened = if holds(Control::CodePath) {
+        None
+    } else {
+        std::fs::read_to_string(Path::new("/usr/src").join(&args.path)).ok()
+    };
+    let Some(text) = opened.as_ref().or_else(|| history.files.get(&args.path)) else {
         let asked: String = args.path.chars().take(200).collect();
         let close = closest(&asked, history.files.keys());
         return Err(Unanswerable::Unknown {

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use nightshift_controls::{Control, holds};
 use nightshift_domain::{InvestigationId, TenantId};
 
 /// What one run may use.
@@ -105,13 +106,15 @@ impl Budget {
                 .runs
                 .retain(|_, spent| spent.open > 0 || spent.used > limits.tokens / 10);
         }
-        if books.tenants.get(&tenant).copied().unwrap_or(0) >= limits.tenant_at_once {
+        if books.tenants.get(&tenant).copied().unwrap_or(0) >= limits.tenant_at_once
+            && holds(Control::ModelTenantConcurrency)
+        {
             return Err(OverBudget::TenantBusy {
                 limit: limits.tenant_at_once,
             });
         }
         let mine = books.runs.entry(run).or_default();
-        if mine.open >= limits.at_once {
+        if mine.open >= limits.at_once && holds(Control::ModelRunConcurrency) {
             return Err(OverBudget::Busy {
                 limit: limits.at_once,
             });
@@ -120,7 +123,7 @@ impl Budget {
             .used
             .saturating_add(mine.reserved)
             .saturating_add(worst);
-        if wanted > limits.tokens {
+        if wanted > limits.tokens && holds(Control::ModelBudget) {
             return Err(OverBudget::Tokens {
                 limit: limits.tokens,
             });

@@ -9,6 +9,7 @@ use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
+use nightshift_controls::{Control, holds};
 use nightshift_protocol::proof::TOKEN_SCHEME;
 
 use super::refusal::Refusal;
@@ -45,7 +46,7 @@ fn merge(headers: &mut HeaderMap) -> Result<(), TwoTokens> {
                 scheme.eq_ignore_ascii_case(TOKEN_SCHEME) && token == key
             })
     });
-    if given.len() > 1 || !same {
+    if (given.len() > 1 || !same) && holds(Control::OneToken) {
         return Err(TwoTokens);
     }
     let mut value = HeaderValue::try_from(bound).map_err(|_| TwoTokens)?;

@@ -1,6 +1,7 @@
 //! What may be asked. Whatever could carry data out through the provider is refused: servers that the
 //! provider would call, tools that it would run, sources that it would fetch.
 
+use nightshift_controls::{Control, holds};
 use serde_json::{Map, Value, json};
 
 use crate::{config::Models, tokens};
@@ -132,16 +133,21 @@ pub fn admit(body: Value, models: &Models) -> Result<Admitted, NotAllowed> {
     let Value::Object(mut body) = body else {
         return Err(NotAllowed::Malformed("body"));
     };
-    if let Some(field) = REFUSE.iter().find(|field| body.contains_key(**field)) {
+    if let Some(field) = REFUSE.iter().find(|field| body.contains_key(**field))
+        && holds(Control::ModelServerTools)
+    {
         return Err(NotAllowed::Field(field));
     }
     body.retain(|field, _| !DROP.contains(&field.as_str()));
     known(&body, PASS, "")?;
     let asked = text(&body, "model")?;
-    let model = models
-        .allowed(&asked)
-        .ok_or(NotAllowed::Model(asked))?
-        .to_owned();
+    let listed = match models.allowed(&asked) {
+        None if !holds(Control::ModelList) => Some(asked.as_str()),
+        listed => listed,
+    };
+    let Some(model) = listed.map(str::to_owned) else {
+        return Err(NotAllowed::Model(asked));
+    };
     let max_tokens = body
         .get("max_tokens")
         .and_then(Value::as_u64)
@@ -182,6 +188,7 @@ fn known(object: &Map<String, Value>, fields: &[&str], place: &str) -> Result<()
         .find(|field| !fields.contains(&field.as_str()));
     match unknown {
         None => Ok(()),
+        Some(_) if !holds(Control::ModelFields) => Ok(()),
         Some(field) if place.is_empty() => Err(NotAllowed::Unknown(field.clone())),
         Some(field) => Err(NotAllowed::Unknown(format!("{place}.{field}"))),
     }
@@ -210,6 +217,7 @@ fn tools(body: &Map<String, Value>) -> Result<(), NotAllowed> {
         if !OWN_TOOLS
             .iter()
             .any(|own| kind == *own || (own.ends_with('_') && kind.starts_with(own)))
+            && holds(Control::ModelServerTools)
         {
             return Err(NotAllowed::Tool(kind.to_owned()));
         }
@@ -285,6 +293,7 @@ fn source(from: Option<&Value>) -> Result<(), NotAllowed> {
         }
         Some(kind @ ("base64" | "text")) => Err(NotAllowed::Source(kind.to_owned())),
         Some("content") => content(from.get("content")),
+        Some(_) if !holds(Control::ModelServerTools) => Ok(()),
         Some(other) => Err(NotAllowed::Source(other.to_owned())),
         None => Err(NotAllowed::Malformed("source")),
     }

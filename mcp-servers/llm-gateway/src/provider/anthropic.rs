@@ -6,6 +6,7 @@ use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use nightshift_controls::{Control, holds};
 use nightshift_http::{
     Answer, Client, Credential, HttpError, Limits, Outgoing, Reach, UnusableCredential,
 };
@@ -120,7 +121,9 @@ impl Anthropic {
             .insist(&body, allowed_betas(beta.as_ref()), &mut settle)
             .await?;
         let status = upstream.status();
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && holds(Control::ErrorsTyped)
+        {
             settle.not_taken();
             // Our key is at fault, not the run's token: a client must not take it for its own.
             tracing::error!(%status, "The provider does not accept the gateway's key");
@@ -249,7 +252,7 @@ fn allowed_betas(asked: Option<&HeaderValue>) -> Option<HeaderValue> {
     let allowed: Vec<&str> = asked
         .split(',')
         .map(str::trim)
-        .filter(|beta| BETAS.contains(beta))
+        .filter(|beta| BETAS.contains(beta) || !holds(Control::ModelBetas))
         .collect();
     (!allowed.is_empty()).then(|| HeaderValue::try_from(allowed.join(",")).ok())?
 }
