@@ -20,6 +20,8 @@ use crate::{
     toolbox::Outcome,
 };
 
+/// How long a call waits for a server that is being started again.
+const RETURN_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two attempts to reach a server.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -107,12 +109,12 @@ impl Server {
         }
     }
 
-    /// Calls a tool. Where the connection is broken it is made anew, once: every tool may be called
-    /// twice without harm.
+    /// Calls a tool. Where the connection is broken it is made anew, once, as soon as the server is back: every
+    /// tool may be called twice without harm.
     pub async fn call(&self, tool: &str, arguments: JsonObject) -> Outcome {
         let mut last = String::new();
         for _ in 0..2 {
-            let link = match self.link().await {
+            let link = match self.reach(RETURN_PATIENCE).await {
                 Ok(link) => link,
                 Err(error) => return Outcome::error(unreachable(self.name, &error.to_string())),
             };
