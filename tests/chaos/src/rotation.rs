@@ -11,10 +11,11 @@ mod outcome;
 mod refusals;
 mod strikes;
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use nightshift_stack::{Setup, Stack};
+use serde_json::{Value, json};
 use tokio::{
     task::JoinSet,
     time::{self, Instant},
@@ -91,10 +92,11 @@ impl Rotation {
         // Nobody knows the old key now; whoever asks has a token by the new one.
         let worked_on = self.all_ask(&model, after).await;
         let live_after = ends.working().await?;
+        // Whatever is refused from here on has other reasons.
+        let refusals = Refusals::read(&stack, &ends, &model).await?;
         tell("the old key is gone everywhere; the runs may end");
         model.release();
         let runs = self.all_ended(&ends, &tell).await?;
-        let refusals = Refusals::read(&stack, &ends, &model).await?;
         let outcome = RotationOutcome {
             wanted: self.runs,
             live,
@@ -133,7 +135,8 @@ impl Rotation {
     async fn send(&self, stack: &Arc<Stack>) -> Result<()> {
         let mut senders = JoinSet::new();
         for number in 0..self.runs {
-            senders.spawn(load::send(Arc::clone(stack), number));
+            let (key, body) = alert(stack, number)?;
+            senders.spawn(load::send_body(Arc::clone(stack), key, body));
             // Each sender is a process.
             time::sleep(Duration::from_millis(100)).await;
         }
@@ -203,6 +206,23 @@ impl Rotation {
             time::sleep(Duration::from_secs(1)).await;
         }
     }
+}
+
+/// The recorded alerts in turn, each under a name of its own: there is something to find out about each.
+fn alert(stack: &Stack, number: usize) -> Result<(String, String)> {
+    let recordings = stack.local().join("../local/shop/recordings");
+    let mut recorded: Vec<_> = fs::read_dir(&recordings)?
+        .filter_map(|entry| Some(entry.ok()?.path().join("alert.json")))
+        .filter(|path| path.is_file())
+        .collect();
+    recorded.sort();
+    let path = recorded
+        .get(number % recorded.len().max(1))
+        .context("there are no recordings")?;
+    let mut alert: Value = serde_json::from_str(&fs::read_to_string(path)?)?;
+    let key = format!("rotation-{number}");
+    alert["id"] = json!(key);
+    Ok((key, alert.to_string()))
 }
 
 /// Ends the stack; what it leaves is a violation. Where something was wrong, its folder is kept.

@@ -47,7 +47,8 @@ pub(crate) struct Refusals {
 }
 
 impl Refusals {
-    /// Reads all of it. Machines must still be there: their logs go with them.
+    /// Reads all of it. While runs are live: the logs of machines go with
+    /// them.
     pub(crate) async fn read(stack: &Stack, ends: &Ends, model: &Model) -> Result<Self> {
         let mut found = Self {
             surfaced: model.failures(),
