@@ -77,6 +77,7 @@ async fn judge(args: &Args) -> Result<bool> {
         }
     }
     live.end().await.context("the stack did not end in order")?;
+    found.sort_by_key(suite::Check::name);
     if args.list {
         for check in found.iter().filter(|check| !check.passed) {
             println!("{} | {}", check.name(), check.said);

@@ -17,14 +17,14 @@ use tokio::time::{self, Instant};
 const ISSUER: &str = "https://session.nightshift.local";
 /// How long the run may take to be at work.
 const PATIENCE: Duration = Duration::from_mins(4);
-/// How long the model takes for each of its turns: the run is live for an hour of them.
-const PACE: Duration = Duration::from_secs(45);
+/// How long the model takes for each of its turns, of which it has enough for ten minutes.
+const PACE: Duration = Duration::from_secs(10);
 
 /// A live run. It ends with the stack.
 pub(crate) struct LiveRun {
     stack: Stack,
     badge: Arc<Badge>,
-    _model: HeldModel,
+    model: HeldModel,
 }
 
 /// Makes tokens and proofs for the run, as session and a supervisor do.
@@ -66,7 +66,7 @@ impl LiveRun {
         Ok(Self {
             stack,
             badge: Arc::new(badge),
-            _model: model,
+            model,
         })
     }
 
@@ -83,9 +83,14 @@ impl LiveRun {
         Arc::clone(&self.badge)
     }
 
-    /// Ends the stack; what it leaves is an error.
+    /// Lets the run end, and then the stack; what it leaves is an error.
     pub(crate) async fn end(self) -> Result<()> {
-        tokio::task::spawn_blocking(move || self.stack.end()).await?
+        self.model.release();
+        let ended = tokio::task::spawn_blocking(move || {
+            self.stack.wait_for_ends()?;
+            self.stack.end()
+        });
+        ended.await?
     }
 }
 

@@ -85,7 +85,7 @@ impl Model {
     }
 
     /// Holds nobody any more.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         self.shared.released.store(true, Ordering::SeqCst);
     }
 
