@@ -115,7 +115,7 @@ impl Sessions {
             sandbox: run.sandbox,
             epoch: run.epoch,
         };
-        let signer = keys.signer(now);
+        let signer = keys.signing(now);
         Some(
             mint(signer, ISSUER, &grant, &holder.thumbprint(), now)
                 .await
@@ -360,7 +360,7 @@ async fn keys_are_rotated_under_running_work_and_nobody_is_refused() {
         epoch: stolen.epoch,
     };
     let (last, then) = last.unwrap();
-    let old_signer = last.signer(then);
+    let old_signer = last.signing(then);
     let forged = mint(old_signer, ISSUER, &grant, &thief.thumbprint(), clock.now())
         .await
         .unwrap();

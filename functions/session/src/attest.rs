@@ -22,8 +22,8 @@ pub(crate) async fn attest(
         admit(&state.store, &*state.clock, &statement, &key_thumbprint).await?;
     let now = state.clock.now();
     let keys = state.keys.current().await;
-    let signer = keys.signer(now);
-    let tokens = mint(signer, &state.issuer, &grant, &key_thumbprint, now).await?;
+    let signing = keys.signing(now);
+    let tokens = mint(signing, &state.issuer, &grant, &key_thumbprint, now).await?;
     tracing::info!(
         tenant.id = %grant.tenant,
         investigation.id = %grant.investigation,

@@ -8,7 +8,8 @@
 //!
 //! The hour at which a key begins is written down beside it, so every instance of this function decides
 //! alike without a word between them. Between announcement and beginning, every instance and every
-//! verifier meets the new key; the old one stays until the last token that it signed has ended.
+//! verifier meets the new key; the old one stays until the last token that it signed has ended. The
+//! diagram's overlap is that of tokens that live as long as any may.
 
 mod document;
 mod file;
@@ -36,7 +37,7 @@ use crate::signer::{HeldSigner, KmsKeyError, KmsSigner, NotAKey, Signer};
 pub use document::BadDocument;
 pub use file::KeyFileError;
 pub use rotation::{DEFAULT_LEAD, NextKey, RotateError, Rotated, rotate};
-pub use set::{BadKeySet, KeySet, OVERLAP};
+pub use set::{BadKeySet, KeySet, OVERLAP, Signing};
 
 /// Where the set of signing keys is written down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +186,7 @@ async fn read(text: &str, kms: Option<&Arc<Kms>>) -> Result<KeySet, KeysError> {
         };
         keys.push(Scheduled {
             begins_at: entry.begins_at,
+            life: entry.life()?,
             signer,
         });
     }

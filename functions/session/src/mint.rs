@@ -1,17 +1,17 @@
 //! Mints run tokens: JWT, ES256, ten minutes, one server each, bound to the holder's key.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use nightshift_domain::scope::Audience;
 use nightshift_engine::attest::RunGrant;
 use nightshift_protocol::{
     attestation::IssuedToken,
-    run_token::{Confirmation, MAX_LIFE_SECONDS, RunClaims, TOKEN_TYPE},
+    run_token::{Confirmation, RunClaims, TOKEN_TYPE},
 };
 use serde::Serialize;
 
-use crate::signer::{SignError, Signer};
+use crate::{keys::Signing, signer::SignError};
 
 /// A token was not minted.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ struct Header<'a> {
 
 /// One token per server, each with all scopes that server knows, bound to the key of `thumbprint`.
 pub async fn mint(
-    signer: &dyn Signer,
+    Signing { signer, life }: Signing<'_>,
     issuer: &str,
     grant: &RunGrant,
     thumbprint: &str,
@@ -46,7 +46,7 @@ pub async fn mint(
     })?;
     let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or(now);
     let tokens = Audience::ALL.iter().map(async |&audience| {
-        let claims = claims(issuer, grant, audience, thumbprint, now);
+        let claims = claims(issuer, grant, audience, thumbprint, (now, now + life));
         let message = format!("{header}.{}", encode(&claims)?);
         let signature = signer.sign(message.as_bytes()).await?;
         Ok::<_, MintError>(IssuedToken {
@@ -65,7 +65,7 @@ fn claims(
     grant: &RunGrant,
     audience: Audience,
     thumbprint: &str,
-    now: DateTime<Utc>,
+    (now, end): (DateTime<Utc>, DateTime<Utc>),
 ) -> RunClaims {
     let scopes: Vec<&str> = audience
         .scopes()
@@ -84,7 +84,7 @@ fn claims(
         jti: uuid::Uuid::new_v4().simple().to_string(),
         iat: now.timestamp(),
         nbf: now.timestamp(),
-        exp: (now + TimeDelta::seconds(MAX_LIFE_SECONDS)).timestamp(),
+        exp: end.timestamp(),
         cnf: Confirmation {
             jkt: thumbprint.to_owned(),
         },
@@ -99,12 +99,13 @@ fn encode(part: &impl Serialize) -> Result<String, serde_json::Error> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use chrono::TimeDelta;
     use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, jwk::Jwk};
     use nightshift_domain::{Epoch, InvestigationId, SandboxId, TenantId};
     use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
     use super::*;
-    use crate::signer::HeldSigner;
+    use crate::signer::{HeldSigner, Signer};
 
     const ISSUER: &str = "https://session.nightshift.local";
 
@@ -123,7 +124,11 @@ mod tests {
 
     async fn minted(grant: RunGrant, now: DateTime<Utc>) -> (Vec<IssuedToken>, serde_json::Value) {
         let signer = HeldSigner::from_pem(&HeldSigner::new_pem().unwrap()).unwrap();
-        let tokens = mint(&signer, ISSUER, &grant, "thumb", now).await.unwrap();
+        let signing = Signing {
+            signer: &signer,
+            life: TimeDelta::minutes(10),
+        };
+        let tokens = mint(signing, ISSUER, &grant, "thumb", now).await.unwrap();
         (tokens, serde_json::to_value(signer.public()).unwrap())
     }
 

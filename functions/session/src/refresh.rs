@@ -21,8 +21,8 @@ pub(crate) async fn refresh(
     let grant = renew(&state.store, &statement, &key_thumbprint, epoch).await?;
     let now = state.clock.now();
     let keys = state.keys.current().await;
-    let signer = keys.signer(now);
-    let tokens = mint(signer, &state.issuer, &grant, &key_thumbprint, now).await?;
+    let signing = keys.signing(now);
+    let tokens = mint(signing, &state.issuer, &grant, &key_thumbprint, now).await?;
     tracing::debug!(investigation.id = %grant.investigation, epoch = %epoch, "Renewed a run's tokens");
     Ok(Json(RefreshAnswer { tokens }))
 }

@@ -31,6 +31,8 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long an idle connection is kept.
 const IDLE_KEPT: Duration = Duration::from_mins(1);
+/// What says that nobody has seen the request, so that whoever sent it may do so again.
+const NOT_SENT: HeaderName = HeaderName::from_static("x-gateway-not-sent");
 /// Headers about one connection rather than about the request.
 const HOP_BY_HOP: [&str; 9] = [
     "connection",
@@ -111,13 +113,19 @@ impl Gateway {
         match self.client.request(request).await {
             Ok(mut response) => {
                 strip(response.headers_mut());
+                response.headers_mut().remove(NOT_SENT);
                 response.map(Either::Left)
             }
             Err(error) if is_too_large(&error) => too_large(),
             Err(error) => {
                 tracing::debug!(%error, name, "a name is not reachable");
                 let text = format!("`{name}` does not answer");
-                refuse(StatusCode::BAD_GATEWAY, "upstream_unreachable", &text)
+                let mut answer = refuse(StatusCode::BAD_GATEWAY, "upstream_unreachable", &text);
+                if error.is_connect() {
+                    let yes = HeaderValue::from_static("1");
+                    answer.headers_mut().insert(NOT_SENT, yes);
+                }
+                answer
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     heartbeat,
     link::ConnectError,
     model::{Model, Patience},
-    servers::{CasebookError, Servers},
+    servers::{CasebookError, RETURN_PATIENCE, Servers},
     session::Session,
     socket::Socket,
     toolbox::Toolbox,
@@ -49,6 +49,8 @@ pub struct Native {
     pub config: Config,
     /// How long to insist on an answer of the model.
     pub patience: Patience,
+    /// How long a call waits for its server to come back.
+    pub return_patience: Duration,
     /// Between two heartbeats.
     pub heartbeat: Duration,
 }
@@ -60,6 +62,7 @@ impl Native {
         Self {
             config,
             patience: Patience::default(),
+            return_patience: RETURN_PATIENCE,
             heartbeat: heartbeat::INTERVAL,
         }
     }
@@ -78,7 +81,7 @@ impl Harness for Native {
             }
             None => Session::begin(&brief),
         };
-        let servers = Servers::new(&brief.endpoints, socket.path());
+        let servers = Servers::new(&brief.endpoints, socket.path(), self.return_patience);
         let toolbox = Toolbox::new(&servers, socket.clone());
         let model = Model::new(socket, &brief.endpoints.llm, self.patience);
         let mut agent = Agent::new(&brief, session, checkpoint, model, toolbox);

@@ -20,6 +20,8 @@ use crate::{
     toolbox::Outcome,
 };
 
+/// How long a call waits for a server that is being started again.
+pub const RETURN_PATIENCE: Duration = Duration::from_secs(15);
 /// Between two attempts to reach a server.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -50,15 +52,17 @@ pub struct Server {
     name: &'static str,
     url: String,
     socket: PathBuf,
+    patience: Duration,
     link: Mutex<Option<Arc<Link>>>,
 }
 
 impl Server {
-    fn new(name: &'static str, url: &str, socket: PathBuf) -> Self {
+    fn new(name: &'static str, url: &str, socket: PathBuf, patience: Duration) -> Self {
         Self {
             name,
             url: url.to_owned(),
             socket,
+            patience,
             link: Mutex::new(None),
         }
     }
@@ -107,12 +111,12 @@ impl Server {
         }
     }
 
-    /// Calls a tool. Where the connection is broken it is made anew, once: every tool may be called
-    /// twice without harm.
+    /// Calls a tool. Where the connection is broken it is made anew, once, as soon as the server is back: every
+    /// tool may be called twice without harm.
     pub async fn call(&self, tool: &str, arguments: JsonObject) -> Outcome {
         let mut last = String::new();
         for _ in 0..2 {
-            let link = match self.link().await {
+            let link = match self.reach(self.patience).await {
                 Ok(link) => link,
                 Err(error) => return Outcome::error(unreachable(self.name, &error.to_string())),
             };
@@ -145,10 +149,11 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// The servers of a brief, behind the supervisor's socket. Connects when it must.
+    /// The servers of a brief, behind the supervisor's socket. Connects when it must; a call waits for so long
+    /// that its server comes back.
     #[must_use]
-    pub fn new(endpoints: &Endpoints, socket: &std::path::Path) -> Self {
-        let server = |name, url: &str| Server::new(name, url, socket.to_owned());
+    pub fn new(endpoints: &Endpoints, socket: &std::path::Path, patience: Duration) -> Self {
+        let server = |name, url: &str| Server::new(name, url, socket.to_owned(), patience);
         Self {
             casebook: server("casebook", &endpoints.casebook),
             telemetry: server("telemetry", &endpoints.telemetry),

@@ -16,12 +16,13 @@ use crate::{
     key::Proven,
     logging::causes,
     renewal::Renewal,
+    repeat::{Fate, Repeats},
     session::SessionError,
     tokens::Generation,
 };
 
 /// Bodies up to this size are kept until the answer is there, so that the request can be repeated
-/// with a fresh token. Larger ones are passed on as they arrive.
+/// with a fresh token, or when its server is back. Larger ones are passed on as they arrive.
 const KEEP_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Headers that are about one connection, not about the request.
@@ -89,6 +90,13 @@ pub struct Forwarder {
     over: mpsc::Sender<SessionError>,
 }
 
+/// An attempt that brought no server's answer.
+struct Failed {
+    /// What the harness is told if there is no other attempt.
+    told: Response<AnswerBody>,
+    fate: Option<Fate>,
+}
+
 /// A body that either came from a server or was made here.
 pub type AnswerBody = Either<Incoming, Full<Bytes>>;
 
@@ -108,7 +116,8 @@ impl Forwarder {
     }
 
     /// Passes one request on, with the token for `server` and a proof in place of any credential it
-    /// carries. A refused token is renewed and the request repeated once, where its body is still at hand.
+    /// carries. Where its body is still at hand, a refused token is renewed and the request repeated once, and
+    /// one that no server has looked at is repeated until one has.
     pub async fn forward(
         &self,
         host: &str,
@@ -129,7 +138,7 @@ impl Forwarder {
             let once = self
                 .attempt(&parts, host, server, Either::Right(incoming))
                 .await;
-            once.map(|(answer, _)| answer)
+            once.map(|(answer, _)| answer).map_err(|failed| failed.told)
         };
         answer.map_or_else(|refusal| refusal, pass_back)
     }
@@ -141,13 +150,31 @@ impl Forwarder {
         server: &Server,
         body: &Bytes,
     ) -> Result<Response<Incoming>, Response<AnswerBody>> {
-        let whole = || Either::Left(Full::new(body.clone()));
-        let (answer, generation) = self.attempt(parts, host, server, whole()).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED || !self.renewed(generation).await {
+        let mut repeats = Repeats::none();
+        let mut renewed = false;
+        loop {
+            let whole = Either::Left(Full::new(body.clone()));
+            let attempt = self.attempt(parts, host, server, whole).await;
+            let fate = match &attempt {
+                Ok((answer, _)) => Fate::of_answer(answer, server.audience),
+                Err(failed) => failed.fate,
+            };
+            if fate.is_some_and(|fate| fate.allows(parts))
+                && let Some(pause) = repeats.pause()
+            {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            let (answer, generation) = attempt.map_err(|failed| failed.told)?;
+            if answer.status() == StatusCode::UNAUTHORIZED && !renewed {
+                renewed = true;
+                if self.renewed(generation).await {
+                    continue;
+                }
+            }
+            tell(host, answer.status(), &repeats);
             return Ok(answer);
         }
-        let (answer, _) = self.attempt(parts, host, server, whole()).await?;
-        Ok(answer)
     }
 
     async fn attempt(
@@ -156,15 +183,15 @@ impl Forwarder {
         host: &str,
         server: &Server,
         body: Body,
-    ) -> Result<(Response<Incoming>, Generation), Response<AnswerBody>> {
+    ) -> Result<(Response<Incoming>, Generation), Failed> {
         let Some(presented) = self.renewal.tokens().present(server.audience) else {
-            return Err(problem(
+            return Err(Failed::here(
                 StatusCode::UNAUTHORIZED,
                 "there is no token for this server",
             ));
         };
         let mut outgoing = rewrite(parts, host, body)
-            .map_err(|_| problem(StatusCode::BAD_REQUEST, "the request has no proper path"))?;
+            .map_err(|_| Failed::here(StatusCode::BAD_REQUEST, "the request has no proper path"))?;
         let proven = Proven {
             method: outgoing.method(),
             url: &format!("{}{}", server.origin, outgoing.uri().path()),
@@ -173,7 +200,7 @@ impl Forwarder {
         };
         let proof = self.renewal.key().prove(proven).map_err(|error| {
             tracing::error!(host, error = causes(&error), "Could not prove a request");
-            problem(StatusCode::BAD_GATEWAY, "the request could not be proved")
+            Failed::here(StatusCode::BAD_GATEWAY, "the request could not be proved")
         })?;
         let headers = outgoing.headers_mut();
         headers.insert(header::AUTHORIZATION, presented.authorization);
@@ -182,10 +209,10 @@ impl Forwarder {
             Ok(answer) => Ok((answer, presented.generation)),
             Err(error) => {
                 tracing::warn!(host, error = causes(&error), "A server did not answer");
-                Err(problem(
-                    StatusCode::BAD_GATEWAY,
-                    "the server did not answer",
-                ))
+                Err(Failed {
+                    told: problem(StatusCode::BAD_GATEWAY, "the server did not answer"),
+                    fate: Some(Fate::of_error(&error)),
+                })
             }
         }
     }
@@ -204,6 +231,32 @@ impl Forwarder {
                 false
             }
         }
+    }
+}
+
+impl Failed {
+    /// For a reason that another attempt does not change.
+    fn here(status: StatusCode, detail: &str) -> Self {
+        Self {
+            told: problem(status, detail),
+            fate: None,
+        }
+    }
+}
+
+/// What came of a request that took more than its answer.
+fn tell(host: &str, status: StatusCode, repeats: &Repeats) {
+    if repeats.count > 0 {
+        let (repeats, status) = (repeats.count, status.as_u16());
+        tracing::info!(
+            host,
+            repeats,
+            status,
+            "Repeated a request that no server had looked at"
+        );
+    }
+    if status.is_client_error() {
+        tracing::warn!(host, status = status.as_u16(), "A server refused a request");
     }
 }
 

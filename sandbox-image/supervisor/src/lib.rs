@@ -23,6 +23,7 @@ pub mod output;
 pub mod peer;
 pub mod proxy;
 pub mod renewal;
+pub mod repeat;
 pub mod retry;
 pub mod run;
 pub mod scratch;

@@ -82,7 +82,14 @@ pub(crate) async fn strike(stack: Arc<Stack>, fault: Fault) -> Result<Done> {
         }
         Fault::Function(function) => kill_all(&stack, function),
         Fault::Database(down) => end_database(stack, down).await,
-        Fault::MachinesDead(away) => keep_dead(&stack, "machined", away).await,
+        Fault::MachinesDead(away) => {
+            let dead = keep_dead(&stack, "machined", away).await?;
+            Ok(Done {
+                machines: dead.kills,
+                machines_gone: dead.gone,
+                ..Done::default()
+            })
+        }
         Fault::MachinesHung(away) => hang(&stack, "machined", away).await,
     }
 }
@@ -165,25 +172,31 @@ fn kill_all(stack: &Stack, function: &'static str) -> Result<Done> {
     Ok(done)
 }
 
+/// A process that was kept from living.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Dead {
+    pub(crate) kills: usize,
+    /// How long it was gone in all, as far as somebody looked.
+    pub(crate) gone: Duration,
+}
+
 /// Kills a server as often as its keeper starts it again.
-async fn keep_dead(stack: &Stack, name: &str, away: Duration) -> Result<Done> {
-    let mut done = Done::default();
+pub(crate) async fn keep_dead(stack: &Stack, name: &str, away: Duration) -> Result<Dead> {
+    let mut dead = Dead::default();
     let until = Instant::now() + away;
-    let mut gone = Duration::ZERO;
     while Instant::now() < until {
         let looked = Instant::now();
         let found = named(stack, name);
         for process in &found {
             signal(process.pid, Signal::KILL)?;
-            done.machines += 1;
+            dead.kills += 1;
         }
         time::sleep(LOOK_EVERY).await;
         if found.is_empty() {
-            gone += looked.elapsed();
+            dead.gone += looked.elapsed();
         }
     }
-    done.machines_gone = gone;
-    Ok(done)
+    Ok(dead)
 }
 
 /// Stops a server from running, and lets it go on after a while.

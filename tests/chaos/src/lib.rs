@@ -3,6 +3,8 @@
 //!
 //! The seed decides what is done to it and when. What comes of that depends on the machine, so a run that
 //! fails need not fail again with its seed; the crash explorer is what replays.
+//!
+//! Or, gentler, a rotation of keys under live runs of which none may notice anything.
 
 mod audit;
 mod faults;
@@ -10,9 +12,11 @@ mod load;
 mod outcome;
 mod plan;
 mod receiver;
+mod rotation;
 mod run;
 
 pub use faults::Done;
 pub use outcome::Outcome;
 pub use plan::Fault;
+pub use rotation::{HeldModel, Plant, Rotation, RotationOutcome, Struck};
 pub use run::Chaos;

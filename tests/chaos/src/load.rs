@@ -32,6 +32,11 @@ pub(crate) async fn send(stack: Arc<Stack>, number: usize) -> Result<Sent> {
     let body = format!(
         r#"{{"id": "{key}", "title": "Thing {number} is slow", "service": "thing-{number}"}}"#
     );
+    send_body(stack, key, body).await
+}
+
+/// Sends an alert whose sender calls it `key` until it is accepted.
+pub(crate) async fn send_body(stack: Arc<Stack>, key: String, body: String) -> Result<Sent> {
     let file = stack.local().join(format!("{key}.json"));
     std::fs::write(&file, body)?;
     let file = file.to_str().context("not a path of text")?.to_owned();

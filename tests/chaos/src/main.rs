@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
-use nightshift_chaos::Chaos;
+use nightshift_chaos::{Chaos, Plant, Rotation};
 
 /// Puts a stack under load, kills parts of it, and looks whether anything was lost.
 #[derive(Debug, Parser)]
@@ -18,6 +18,27 @@ struct Args {
     /// Alerts a second.
     #[arg(long, default_value_t = 0.5)]
     rate: f64,
+    /// Instead: rotate the keys of run tokens under live runs, and kill only what must not make a difference.
+    #[arg(long, conflicts_with_all = ["minutes", "seed", "rate"])]
+    rotation: bool,
+    /// Runs that are live at once.
+    #[arg(long, requires = "rotation", default_value_t = 50,
+          value_parser = clap::value_parser!(u16).range(1..=200))]
+    runs: u16,
+    /// How long run tokens live, in seconds. The old key is there for a minute longer.
+    #[arg(long, requires = "rotation", default_value_t = 600,
+          value_parser = clap::value_parser!(u64).range(10..=600))]
+    token_seconds: u64,
+    /// How long the next key is published before it signs, in seconds.
+    #[arg(long, requires = "rotation", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(5..=300))]
+    lead_seconds: u64,
+    /// Do something wrong, which must be seen.
+    #[arg(long, requires = "rotation")]
+    plant: Option<Plant>,
+    /// One JSON object as the last line instead of a table.
+    #[arg(long, requires = "rotation")]
+    json: bool,
 }
 
 #[expect(
@@ -27,24 +48,49 @@ struct Args {
 )]
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let chaos = Chaos {
-        duration: Duration::try_from_secs_f64(args.minutes * 60.0)?,
-        seed: args.seed,
-        rate: args.rate,
-        sweep: Duration::from_mins(1),
-        longest: None,
-    };
+    let tell = |line: &str| eprintln!("chaos: {line}");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(chaos.run(|line| eprintln!("chaos: {line}")))?;
-    for line in outcome.lines() {
+    let (lines, violations) = if args.rotation {
+        let outcome = runtime.block_on(args.as_rotation().run(tell))?;
+        let lines = if args.json {
+            vec![outcome.json().to_string()]
+        } else {
+            outcome.lines()
+        };
+        (lines, outcome.violations().len())
+    } else {
+        let outcome = runtime.block_on(args.as_chaos()?.run(tell))?;
+        (outcome.lines(), outcome.violations.len())
+    };
+    for line in lines {
         println!("{line}");
     }
-    let failed = !outcome.violations.is_empty();
-    Ok(if failed {
+    Ok(if violations > 0 {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     })
+}
+
+impl Args {
+    fn as_chaos(&self) -> anyhow::Result<Chaos> {
+        Ok(Chaos {
+            duration: Duration::try_from_secs_f64(self.minutes * 60.0)?,
+            seed: self.seed,
+            rate: self.rate,
+            sweep: Duration::from_mins(1),
+            longest: None,
+        })
+    }
+
+    fn as_rotation(&self) -> Rotation {
+        Rotation {
+            runs: self.runs.into(),
+            life: Duration::from_secs(self.token_seconds),
+            lead: Duration::from_secs(self.lead_seconds),
+            plant: self.plant,
+        }
+    }
 }

@@ -5,7 +5,8 @@ mod processes;
 
 use std::{
     fs::{self, File},
-    os::unix::fs::symlink,
+    io::Write as _,
+    os::unix::fs::{OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -26,13 +27,33 @@ const PATIENCE: Duration = Duration::from_mins(4);
 pub struct Stack {
     folder: TempDir,
     programs: PathBuf,
-    arguments: Vec<String>,
+    setup: Setup,
     process: Child,
+}
+
+/// How a stack is started.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// What `nightshift up` is told.
+    pub arguments: Vec<String>,
+    /// What it finds in its environment beside ours.
+    pub environment: Vec<(&'static str, String)>,
+    /// Files that lie below `.local` before the first start, for their owner alone, by name.
+    pub files: Vec<(&'static str, String)>,
 }
 
 impl Stack {
     /// Runs `nightshift up` with `arguments` and waits until it says that the stack is up.
     pub fn up(arguments: &[&str]) -> Result<Self> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned());
+        Self::with(Setup {
+            arguments: arguments.collect(),
+            ..Setup::default()
+        })
+    }
+
+    /// The same, with more than arguments.
+    pub fn with(setup: Setup) -> Result<Self> {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
             .ancestors()
             .nth(2)
@@ -42,15 +63,21 @@ impl Stack {
         for part in ["Cargo.toml", "local", "sandbox-image"] {
             symlink(checkout.join(part), folder.path().join(part))?;
         }
-        let arguments: Vec<String> = arguments
-            .iter()
-            .map(|&argument| argument.to_owned())
-            .collect();
-        let process = spawn(&programs, folder.path(), &arguments)?;
+        for (name, text) in &setup.files {
+            let path = folder.path().join(".local").join(name);
+            fs::create_dir_all(path.parent().context("no folder")?)?;
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(path)?;
+            file.write_all(text.as_bytes())?;
+        }
+        let process = spawn(&programs, folder.path(), &setup)?;
         let mut stack = Self {
             folder,
             programs,
-            arguments,
+            setup,
             process,
         };
         stack.wait_until_up()?;
@@ -59,7 +86,7 @@ impl Stack {
 
     /// Starts it again after [`Stack::kill`].
     pub fn start(&mut self) -> Result<()> {
-        self.process = spawn(&self.programs, self.folder.path(), &self.arguments)?;
+        self.process = spawn(&self.programs, self.folder.path(), &self.setup)?;
         self.wait_until_up()
     }
 
@@ -263,13 +290,14 @@ fn programs() -> Result<PathBuf> {
         .context("the programs are not built: cargo build --workspace --bins")
 }
 
-fn spawn(programs: &Path, folder: &Path, arguments: &[String]) -> Result<Child> {
+fn spawn(programs: &Path, folder: &Path, setup: &Setup) -> Result<Child> {
     let log = File::create(folder.join("up.log"))?;
     Command::new(programs.join("nightshift"))
         .arg("--root")
         .arg(folder)
         .arg("up")
-        .args(arguments)
+        .args(&setup.arguments)
+        .envs(setup.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

@@ -4,10 +4,13 @@
 //! {"keys": [{"begins_at": "2026-11-01T00:00:00Z", "kms": "arn:aws:kms:…"},
 //!           {"begins_at": "2026-12-01T00:00:00Z", "pem": "-----BEGIN PRIVATE KEY-----…"}]}
 //! ```
+//!
+//! `"token_seconds"` beside a key makes the tokens that it signs end sooner than after ten minutes.
 
 use std::fmt;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use nightshift_protocol::run_token::MAX_LIFE_SECONDS;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -27,7 +30,13 @@ pub(super) struct Entry {
     pub(super) pem: Option<Pem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kms: Option<String>,
+    /// How long the tokens live that it signs, if not as long as any may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token_seconds: Option<i64>,
 }
+
+/// The shortest life of a token, in seconds: below, sandboxes would do little but renew.
+const MIN_LIFE_SECONDS: i64 = 10;
 
 /// Where a key is.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +62,9 @@ pub enum BadDocument {
     /// A key has no keeper, or two.
     #[error("each key needs either `pem` or `kms`")]
     Keeper,
+    /// Tokens would live too long for servers, or too short to be of use.
+    #[error("`token_seconds` is not between {MIN_LIFE_SECONDS} and {MAX_LIFE_SECONDS}")]
+    Life,
 }
 
 impl Document {
@@ -63,6 +75,7 @@ impl Document {
                 begins_at: DateTime::UNIX_EPOCH,
                 pem: Some(Pem(Zeroizing::new(text.to_owned()))),
                 kms: None,
+                token_seconds: None,
             };
             return Ok(Self { keys: vec![entry] });
         }
@@ -88,6 +101,15 @@ impl Entry {
             (None, Some(kms)) => Ok(Keeper::Kms(kms)),
             (Some(_), Some(_)) | (None, None) => Err(BadDocument::Keeper),
         }
+    }
+
+    /// How long the tokens live that it signs.
+    pub(super) fn life(&self) -> Result<TimeDelta, BadDocument> {
+        let seconds = self.token_seconds.unwrap_or(MAX_LIFE_SECONDS);
+        if !(MIN_LIFE_SECONDS..=MAX_LIFE_SECONDS).contains(&seconds) {
+            return Err(BadDocument::Life);
+        }
+        Ok(TimeDelta::seconds(seconds))
     }
 }
 
@@ -133,5 +155,14 @@ mod tests {
             assert_eq!(document.keys[0].keeper().err(), Some(BadDocument::Keeper));
             assert!(!format!("{document:?}").contains("hunter2"));
         }
+        let life = |told: &str| {
+            let key = format!(r#"{{"begins_at": "{at}", "kms": "a"{told}}}"#);
+            let document = Document::parse(&format!(r#"{{"keys": [{key}]}}"#)).unwrap();
+            document.keys[0].life().ok().map(|life| life.num_seconds())
+        };
+        assert_eq!(life(""), Some(MAX_LIFE_SECONDS));
+        assert_eq!(life(r#", "token_seconds": 20"#), Some(20));
+        assert_eq!(life(r#", "token_seconds": 9"#), None);
+        assert_eq!(life(r#", "token_seconds": 601"#), None);
     }
 }

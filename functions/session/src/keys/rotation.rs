@@ -5,9 +5,10 @@ use std::path::Path;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    BadDocument, KeyFileError, OVERLAP,
+    BadDocument, KeyFileError,
     document::{Document, Entry, Pem},
     file,
+    set::overlap,
 };
 use crate::signer::{HeldSigner, NotAKey};
 
@@ -81,9 +82,10 @@ fn announce(
     }
     for entry in &document.keys {
         entry.keeper()?;
+        entry.life()?;
     }
-    if let [_, second] = &document.keys[..] {
-        let until = second.begins_at + OVERLAP;
+    if let [first, second] = &document.keys[..] {
+        let until = second.begins_at + overlap(first.life()?);
         if now < until {
             return Err(RotateError::UnderWay { until });
         }
@@ -94,14 +96,18 @@ fn announce(
         NextKey::New => (Some(Pem(HeldSigner::new_pem()?)), None),
         NextKey::Kms(key) => (None, Some(key.clone())),
     };
+    let last = document.keys.last();
+    let life = last.map(Entry::life).transpose()?.unwrap_or_default();
+    let token_seconds = last.and_then(|last| last.token_seconds);
     document.keys.push(Entry {
         begins_at,
         pem,
         kms,
+        token_seconds,
     });
     let rotated = Rotated {
         begins_at,
-        done_at: begins_at + OVERLAP,
+        done_at: begins_at + overlap(life),
     };
     Ok((document, rotated))
 }
@@ -142,6 +148,25 @@ mod tests {
         let kms = NextKey::Kms("alias/tokens".to_owned());
         rotate(&path, &kms, DEFAULT_LEAD, at(26)).unwrap();
         assert_eq!(keys(), [before[1].clone(), "alias/tokens".to_owned()]);
+    }
+
+    #[test]
+    fn the_next_key_signs_for_as_short_a_life_and_the_rotation_is_over_sooner() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("signing.pem");
+        file::read_or_create(&path).unwrap();
+        let mut document = Document::parse(&file::read(&path).unwrap()).unwrap();
+        document.keys[0].token_seconds = Some(20);
+        file::replace(&path, &document.text().unwrap()).unwrap();
+
+        let rotated = rotate(&path, &NextKey::New, TimeDelta::minutes(1), at(0)).unwrap();
+
+        assert_eq!(rotated.done_at - rotated.begins_at, TimeDelta::seconds(80));
+        let document = Document::parse(&file::read(&path).unwrap()).unwrap();
+        assert_eq!(document.keys[1].token_seconds, Some(20));
+        let early = rotate(&path, &NextKey::New, TimeDelta::minutes(1), at(2));
+        assert!(matches!(early, Err(RotateError::UnderWay { .. })));
+        rotate(&path, &NextKey::New, TimeDelta::minutes(1), at(3)).unwrap();
     }
 
     #[test]

@@ -7,14 +7,36 @@ use nightshift_protocol::run_token::MAX_LIFE_SECONDS;
 
 use crate::signer::{PublicKey, Signer};
 
-/// How long a key stays published after another one has begun: the life of the last token that it signed,
-/// and a minute for clocks that differ and for signatures that were under way.
-pub const OVERLAP: TimeDelta = TimeDelta::seconds(MAX_LIFE_SECONDS + 60);
+/// What a key stays published for beyond its last token: clocks differ, and signatures were under way.
+const MARGIN: TimeDelta = TimeDelta::seconds(60);
+
+/// How long a key stays published after another one has begun, at most: the longest life of the last token
+/// that it signed, and the margin.
+pub const OVERLAP: TimeDelta = overlap(TimeDelta::seconds(MAX_LIFE_SECONDS));
+
+/// How long a key stays published after another one has begun whose tokens live for `life`.
+pub(super) const fn overlap(life: TimeDelta) -> TimeDelta {
+    match life.checked_add(&MARGIN) {
+        Some(overlap) => overlap,
+        None => TimeDelta::MAX,
+    }
+}
+
+/// What signs at some time, and how long what it signs is good for.
+#[derive(Debug, Clone, Copy)]
+pub struct Signing<'a> {
+    /// The key.
+    pub signer: &'a dyn Signer,
+    /// The life of a token.
+    pub life: TimeDelta,
+}
 
 /// A key and when it begins to sign.
 #[derive(Debug, Clone)]
 pub(super) struct Scheduled {
     pub(super) begins_at: DateTime<Utc>,
+    /// How long its tokens live.
+    pub(super) life: TimeDelta,
     pub(super) signer: Arc<dyn Signer>,
 }
 
@@ -64,9 +86,19 @@ impl KeySet {
     /// The key that signs at `now`.
     #[must_use]
     pub fn signer(&self, now: DateTime<Utc>) -> &dyn Signer {
-        match &self.second {
-            Some(second) if second.begins_at <= now => &*second.signer,
-            _ => &*self.first.signer,
+        self.signing(now).signer
+    }
+
+    /// The same, and how long its tokens live.
+    #[must_use]
+    pub fn signing(&self, now: DateTime<Utc>) -> Signing<'_> {
+        let key = match &self.second {
+            Some(second) if second.begins_at <= now => second,
+            _ => &self.first,
+        };
+        Signing {
+            signer: &*key.signer,
+            life: key.life,
         }
     }
 
@@ -80,7 +112,7 @@ impl KeySet {
         let public = second.signer.public().clone();
         if now < second.begins_at {
             vec![first, public]
-        } else if now < second.begins_at + OVERLAP {
+        } else if now < second.begins_at + overlap(self.first.life) {
             vec![public, first]
         } else {
             vec![public]
@@ -108,6 +140,7 @@ mod tests {
         let pem = HeldSigner::new_pem().unwrap();
         Scheduled {
             begins_at: at(begins_s),
+            life: TimeDelta::seconds(MAX_LIFE_SECONDS),
             signer: Arc::new(HeldSigner::from_pem(&pem).unwrap()),
         }
     }
@@ -133,6 +166,19 @@ mod tests {
         // The last token of the old key was signed at 999 and ends at 1599, give or take the clocks.
         assert_eq!(told(1_659), (new_kid.clone(), both(&new_kid, &old_kid)));
         assert_eq!(told(1_660), (new_kid.clone(), vec![new_kid]));
+    }
+
+    #[test]
+    fn a_key_whose_tokens_end_sooner_is_published_for_less_long() {
+        let short = Scheduled {
+            life: TimeDelta::seconds(20),
+            ..key(0)
+        };
+        let set = KeySet::of(vec![short, key(1_000)]).unwrap();
+        assert_eq!(set.signing(at(999)).life, TimeDelta::seconds(20));
+        assert_eq!(set.signing(at(1_000)).life.num_seconds(), MAX_LIFE_SECONDS);
+        assert_eq!(set.published(at(1_079)).len(), 2);
+        assert_eq!(set.published(at(1_080)).len(), 1);
     }
 
     #[test]

@@ -225,7 +225,7 @@ async fn tokens_signed_by_kms_are_accepted_by_whoever_knows_the_published_key() 
     // come up within a few dozen.
     let grant = grant();
     for _ in 0..40 {
-        let tokens = mint(set.signer(now), "https://us.example", &grant, "thumb", now)
+        let tokens = mint(set.signing(now), "https://us.example", &grant, "thumb", now)
             .await
             .unwrap();
         assert_eq!(tokens.len(), Audience::ALL.len());

@@ -56,6 +56,7 @@ impl World {
                 first_pause: Duration::from_millis(1),
                 longest_pause: Duration::from_millis(5),
             },
+            return_patience: Duration::from_millis(400),
             heartbeat: Duration::from_secs(15),
         };
         let mut world = Self {

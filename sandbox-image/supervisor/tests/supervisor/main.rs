@@ -10,6 +10,7 @@ mod isolation;
 mod platform;
 mod probe;
 mod refusing;
+mod repeating;
 mod sandboxed;
 mod shelling;
 mod time;

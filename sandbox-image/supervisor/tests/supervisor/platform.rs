@@ -47,6 +47,8 @@ pub(crate) struct Platform {
     current: HashMap<&'static str, String>,
     /// Every token ever issued.
     pub(crate) issued: Vec<String>,
+    /// Answered by the gateway in a server's place, as long as there are some: status and a header.
+    pub(crate) away: Vec<(u16, Option<&'static str>)>,
     /// Requests that reached a server: host, headers, body.
     pub(crate) upstream: Vec<(String, HeaderMap, String)>,
     /// Proofs that were used.
@@ -73,6 +75,7 @@ pub(crate) fn start(identity: &Path, gateway: &Path) -> (Shared, Vec<JoinHandle<
         refreshes: 0,
         current: HashMap::new(),
         issued: Vec::new(),
+        away: Vec::new(),
         upstream: Vec::new(),
         proofs: HashSet::new(),
         ahead_seconds: 0,
@@ -125,6 +128,14 @@ async fn route(State(platform): State<Shared>, request: Request) -> Response {
                 .violations
                 .push("the session endpoint was asked something else".to_owned());
             StatusCode::NOT_FOUND.into_response()
+        }
+        _ if !platform.away.is_empty() => {
+            let (status, header) = platform.away.remove(0);
+            let mut answer = StatusCode::from_u16(status).unwrap().into_response();
+            if let Some(header) = header {
+                answer.headers_mut().insert(header, "1".parse().unwrap());
+            }
+            answer
         }
         (_, path) => {
             let url = format!("http://{host}{path}");
