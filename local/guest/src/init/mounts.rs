@@ -14,7 +14,12 @@ pub(super) const GROUP: &str = "/groups/machine/sandbox/cgroup.procs";
 /// The kernel's own file systems.
 pub(super) fn first() -> Result<(), Failed> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
-    for (point, kind) in [("/dev", "devtmpfs"), ("/proc", "proc"), (GROUPS, "cgroup2")] {
+    for (point, kind) in [
+        ("/dev", "devtmpfs"),
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        (GROUPS, "cgroup2"),
+    ] {
         match fs::create_dir(point) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(step(point)(error));

@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
+    thread,
 };
 
 use rustix::{
@@ -13,15 +14,15 @@ use rustix::{
     mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_remount},
 };
 
-use super::{Failed, appeared, step};
+use super::{DEVICES_PATIENCE, Failed, PAUSE, step};
 use crate::wire::Brief;
 
 /// Where it is made, before it becomes `/`.
 pub(super) const ROOT: &str = "/root";
-/// The disk with the image's files.
-const IMAGE_DISK: &str = "/dev/vda";
+/// The disk with the image's files, by its serial number.
+const IMAGE_DISK: &str = "image";
 /// The disk with the volume's.
-const VOLUME_DISK: &str = "/dev/vdb";
+const VOLUME_DISK: &str = "volume";
 /// Where the image is mounted.
 const IMAGE: &str = "/image";
 /// Where the sockets lie that the program finds in its root.
@@ -47,9 +48,9 @@ pub(super) fn make(brief: &Brief) -> Result<(), Failed> {
     for path in [IMAGE, ROOT] {
         directory(path, 0o755)?;
     }
-    drop(appeared(IMAGE_DISK)?);
+    let image_disk = disk(IMAGE_DISK)?;
     let still = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    mount(IMAGE_DISK, IMAGE, "ext4", still, None).map_err(step("mounting the image"))?;
+    mount(image_disk, IMAGE, "ext4", still, None).map_err(step("mounting the image"))?;
     in_memory("", "mode=0755", MountFlags::NODEV)?;
     image().map_err(step("showing the image"))?;
     proc()?;
@@ -63,14 +64,34 @@ pub(super) fn make(brief: &Brief) -> Result<(), Failed> {
     in_memory(".fly", "mode=0700,size=64k", MountFlags::NODEV)?;
     parents(Path::new("/sys/fs/cgroup/x")).map_err(step("making /sys/fs/cgroup"))?;
     if let Some(path) = &brief.volume {
-        drop(appeared(VOLUME_DISK)?);
+        let volume_disk = disk(VOLUME_DISK)?;
         let point = inside(path);
         parents(&Path::new(path).join("x")).map_err(step(format!("making {path}")))?;
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        mount(VOLUME_DISK, point, "ext4", flags, Some(c"discard"))
+        mount(volume_disk, point, "ext4", flags, Some(c"discard"))
             .map_err(step("mounting the volume"))?;
     }
     Ok(())
+}
+
+/// Finds a disk by its serial number: their order is the kernel's business.
+fn disk(serial: &str) -> Result<String, Failed> {
+    let began = std::time::Instant::now();
+    loop {
+        let disks = fs::read_dir("/sys/block").map_err(step("looking for disks"))?;
+        let found = disks.flatten().find(|disk| {
+            fs::read_to_string(disk.path().join("serial")).is_ok_and(|told| told.trim() == serial)
+        });
+        if let Some(disk) = found {
+            return Ok(format!("/dev/{}", disk.file_name().to_string_lossy()));
+        }
+        if began.elapsed() > DEVICES_PATIENCE {
+            return Err(step(format!("there is no disk {serial}"))(io::Error::from(
+                io::ErrorKind::NotFound,
+            )));
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 /// Nobody adds to `/` or to the directory of the identity socket any more.

@@ -31,7 +31,7 @@ const ENTROPY_BYTES: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Guest {
     telling: mpsc::UnboundedSender<Frame>,
-    progress: watch::Receiver<Progress>,
+    progressed: Arc<watch::Sender<Progress>>,
     tasks: Mutex<Vec<AbortHandle>>,
     suspended: AtomicBool,
     /// How to speak to QEMU, by one at a time.
@@ -78,18 +78,19 @@ impl Guest {
                 }
             }
         });
-        let (progressed, progress) = watch::channel(Progress::default());
+        let progressed = Arc::new(watch::Sender::new(Progress::default()));
         let streams = Streams::new(Arc::clone(host), machine.to_owned(), telling.clone());
         let machine = machine.to_owned();
+        let progress = Arc::clone(&progressed);
         let reading = tokio::spawn(async move {
-            if let Err(error) = follow(read, output, streams, &progressed).await {
+            if let Err(error) = follow(read, output, streams, &progress).await {
                 tracing::debug!(%error, machine.id = machine, "a machine's channel ended");
             }
-            progressed.send_modify(|progress| progress.over = true);
+            progress.send_modify(|progress| progress.over = true);
         });
         Arc::new(Self {
             telling,
-            progress,
+            progressed,
             tasks: Mutex::new(vec![writing.abort_handle(), reading.abort_handle()]),
             suspended: AtomicBool::new(false),
             monitor: tokio::sync::Mutex::new(None),
@@ -107,29 +108,39 @@ impl Guest {
     }
 
     /// Lets the machine fall silent. False if it does not within `patience`.
+    ///
+    /// It is asked twice: after its first answer we have nothing more to say, and its second one says that
+    /// it has read all of what we had said before. So no frame is cut in two.
     pub(super) async fn rest(&self, patience: Duration) -> bool {
-        self.tell(Frame::Rest);
-        let rested = self.until(|progress| progress.resting);
-        tokio::time::timeout(patience, rested)
-            .await
-            .unwrap_or(false)
+        let twice = async {
+            for _ in 0..2 {
+                self.progressed
+                    .send_modify(|progress| progress.resting = false);
+                self.tell(Frame::Rest);
+                if !self.until(|progress| progress.resting).await {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(patience, twice).await.unwrap_or(false)
     }
 
     /// Waits until nothing more comes from it.
     pub(crate) async fn over(&self) {
-        let mut progress = self.progress.clone();
+        let mut progress = self.progressed.subscribe();
         let _ = progress.wait_for(|progress| progress.over).await;
     }
 
     async fn until(&self, reached: impl Fn(&Progress) -> bool) -> bool {
-        let mut progress = self.progress.clone();
+        let mut progress = self.progressed.subscribe();
         let waited = progress.wait_for(|progress| reached(progress) || progress.over);
         waited.await.is_ok_and(|progress| reached(&progress))
     }
 
     /// How its program ended, if it did.
     pub(crate) fn exit(&self) -> Option<Exit> {
-        self.progress.borrow().exit
+        self.progressed.borrow().exit
     }
 
     /// Keeps the way to QEMU for a later suspension.
@@ -183,7 +194,10 @@ async fn follow(
                 progressed.send_modify(|progress| progress.exit = Some(exit));
                 return Ok(());
             }
-            Frame::Resting => progressed.send_modify(|progress| progress.resting = true),
+            Frame::Resting => {
+                streams.end();
+                progressed.send_modify(|progress| progress.resting = true);
+            }
             Frame::Open(id, service) => streams.open(id, service),
             Frame::Data(id, bytes) => streams.deliver(id, bytes),
             Frame::End(id) => streams.deliver(id, Vec::new()),

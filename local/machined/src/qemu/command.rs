@@ -1,7 +1,7 @@
 //! What QEMU is told. There is no network card, no shared directory, no display and no monitor for the
 //! guest: two disks and one port are all the devices it has.
 
-use super::Qemu;
+use super::{Accelerator, Qemu};
 
 /// The descriptors QEMU finds open, above those that bubblewrap uses.
 pub(super) const KERNEL_FD: i32 = 6;
@@ -12,11 +12,12 @@ pub(super) const MONITOR_FD: i32 = 10;
 pub(super) const VOLUME_FD: i32 = 11;
 pub(super) const SNAPSHOT_FD: i32 = 12;
 
-/// What the kernel is told: its messages go to the console, and it never waits for anybody.
-const KERNEL: &str = "console=ttyS0 quiet reboot=t panic=-1 8250.nr_uarts=1";
-/// A clock that the kernel can calibrate its processor by, and nothing of a PC that it could do without.
-const MACHINE: &str =
-    "microvm,rtc=on,pit=on,pic=on,isa-serial=on,x-option-roms=off,auto-kernel-cmdline=off";
+/// What the kernel is told: its worst messages go to the console, and it never waits for anybody.
+const KERNEL: &str = "console=ttyS0 loglevel=3 reboot=t panic=-1 8250.nr_uarts=1";
+/// Nothing of a PC that a guest could do without. With a second interrupt controller, which is the default,
+/// Debian's kernel waits for ever for its first disk.
+const MACHINE: &str = "microvm,rtc=off,pit=off,pic=off,isa-serial=on,ioapic2=off,x-option-roms=off,\
+                       auto-kernel-cmdline=off";
 /// Calls QEMU never needs again once it runs.
 const SECCOMP: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
@@ -43,7 +44,7 @@ impl Virtual {
             "-blockdev",
             "driver=raw,node-name=image,file=image-file,read-only=on",
             "-device",
-            "virtio-blk-device,drive=image,bus=virtio-mmio-bus.0",
+            "virtio-blk-device,drive=image,serial=image,bus=virtio-mmio-bus.0",
         ]);
         if self.has_volume {
             say(&[
@@ -54,7 +55,7 @@ impl Virtual {
                 "-blockdev",
                 "driver=raw,node-name=volume,file=volume-file,discard=unmap",
                 "-device",
-                "virtio-blk-device,drive=volume,discard=on,bus=virtio-mmio-bus.1",
+                "virtio-blk-device,drive=volume,serial=volume,discard=on,bus=virtio-mmio-bus.1",
             ]);
         }
         say(&[
@@ -82,10 +83,13 @@ pub(super) fn probe(qemu: &Qemu) -> Vec<String> {
 }
 
 fn base(qemu: &Qemu, kernel: &str, memory_mib: u32, cpus: u32) -> Vec<String> {
-    let accelerator = match qemu.accelerator_name() {
+    let (accelerator, kernel) = match qemu.accelerator {
+        Accelerator::Kvm => ("kvm", kernel.to_owned()),
         // Translated code is kept in memory of its own; by default it may become a gigabyte.
-        "tcg" => "tcg,tb-size=64".to_owned(),
-        other => other.to_owned(),
+        Accelerator::Auto | Accelerator::Tcg => (
+            "tcg,tb-size=64",
+            format!("{kernel}{}", pace().unwrap_or_default()),
+        ),
     };
     [
         qemu.program,
@@ -98,7 +102,7 @@ fn base(qemu: &Qemu, kernel: &str, memory_mib: u32, cpus: u32) -> Vec<String> {
         "-M",
         MACHINE,
         "-accel",
-        &accelerator,
+        accelerator,
         "-cpu",
         "max",
         "-m",
@@ -110,7 +114,7 @@ fn base(qemu: &Qemu, kernel: &str, memory_mib: u32, cpus: u32) -> Vec<String> {
         "-initrd",
         &format!("/proc/self/fd/{INITRAMFS_FD}"),
         "-append",
-        kernel,
+        &kernel,
         "-chardev",
         "stdio,id=console,signal=off",
         "-serial",
@@ -118,4 +122,34 @@ fn base(qemu: &Qemu, kernel: &str, memory_mib: u32, cpus: u32) -> Vec<String> {
     ]
     .map(str::to_owned)
     .into()
+}
+
+/// How fast the processor's counter runs, which an emulated guest reads as it is. Found out in the guest it
+/// would be wrong, or not found at all, whenever the host is busy.
+fn pace() -> Option<String> {
+    khz(&std::fs::read_to_string("/proc/cpuinfo").ok()?).map(|khz| {
+        // The kernel's own measure of delays, at 250 ticks a second.
+        format!(" tsc_early_khz={khz} lpj={}", khz * 4)
+    })
+}
+
+/// The kernel derives `bogomips` from the counter, and unlike `cpu MHz` it does not change.
+fn khz(cpuinfo: &str) -> Option<u64> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("bogomips"))?;
+    let text = line.split_once(':')?.1.trim();
+    let (whole, hundredths) = text.split_once('.')?;
+    let hundredths = whole.parse::<u64>().ok()? * 100 + hundredths.parse::<u64>().ok()?;
+    Some(hundredths * 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counters_pace_is_what_the_kernel_counts_delays_by() {
+        let told = "cpu MHz\t\t: 801.120\nbogomips\t: 5192.24\nbogomips\t: 1.00\n";
+        assert_eq!(khz(told), Some(2_596_120));
+        assert_eq!(khz("cpu MHz : 1.0\n"), None);
+    }
 }

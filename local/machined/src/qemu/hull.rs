@@ -9,7 +9,14 @@ use super::{Accelerator, Qemu};
 pub(super) fn arguments(qemu: &Qemu, mapped_from_outside: bool) -> Vec<OsString> {
     let mut told: Vec<OsString> = Vec::new();
     let mut say = |words: &[&str]| told.extend(words.iter().map(OsString::from));
-    say(&["--unshare-all", "--die-with-parent", "--new-session"]);
+    say(&[
+        "--unshare-user",
+        "--unshare-pid",
+        "--unshare-net",
+        "--unshare-ipc",
+    ]);
+    say(&["--unshare-uts", "--unshare-cgroup-try"]);
+    say(&["--die-with-parent", "--new-session"]);
     if mapped_from_outside {
         say(&["--userns-block-fd", "0"]);
     } else {

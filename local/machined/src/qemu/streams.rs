@@ -125,6 +125,12 @@ impl Streams {
         }
     }
 
+    /// Ends all of them, without a word.
+    pub(super) fn end(&mut self) {
+        self.open.clear();
+        self.tasks = JoinSet::new();
+    }
+
     /// Ends a connection in both directions.
     pub(super) fn forget(&mut self, id: u32) {
         if let Some(stream) = self.open.remove(&id) {
