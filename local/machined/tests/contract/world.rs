@@ -16,7 +16,8 @@ use nightshift_machines::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::vm_image::{self, is_qemu};
+use crate::vm_image;
+pub(crate) use crate::vm_image::is_qemu;
 
 pub(crate) const TOKEN: &str = "contract-token";
 pub(crate) const ORG: &str = "acme";
