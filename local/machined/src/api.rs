@@ -54,6 +54,7 @@ pub(crate) enum Operation {
     DeleteMachine,
     Start,
     Stop,
+    Suspend,
     Wait,
     ListEvents,
     GetMetadata,
@@ -122,6 +123,10 @@ pub(crate) fn router(host: &Arc<Host>) -> Router {
         )
         .route(&at("/start"), on(Operation::Start, post(lifecycle::start)))
         .route(&at("/stop"), on(Operation::Stop, post(lifecycle::stop)))
+        .route(
+            &at("/suspend"),
+            on(Operation::Suspend, post(lifecycle::suspend)),
+        )
         .route(&at("/wait"), on(Operation::Wait, get(wait::wait)))
         .route(
             &at("/events"),

@@ -21,7 +21,7 @@ use std::{
 use nightshift_machines::Guest;
 use rustix::process::{Pid, Signal, kill_process};
 
-pub(crate) use group::Group;
+pub(crate) use group::{Group, PROCESSES};
 pub(crate) use mounts::Version;
 
 /// What every directory of ours begins with.

@@ -11,7 +11,9 @@ use axum::http::Uri;
 use clap::Parser;
 use secrecy::SecretString;
 
-/// Serves the Machines API on loopback, with bubblewrap sandboxes as machines.
+use crate::{backend::BackendName, qemu::Accelerator};
+
+/// Serves the Machines API on loopback, with bubblewrap sandboxes or virtual machines as machines.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "machined", version)]
 #[expect(
@@ -61,6 +63,18 @@ pub struct Args {
     /// How long a machine may run after a start, in seconds; then it ends, even if this server hangs.
     #[arg(long, default_value_t = 18_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub ttl_seconds: u64,
+    /// What machines are.
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// For qemu: directory with a guest's `vmlinuz`, and its `modules/virtio*.ko`.
+    #[arg(long)]
+    pub kernel: Option<PathBuf>,
+    /// For qemu: a guest's first process [default: `nightshift-guest` beside this program].
+    #[arg(long)]
+    pub guest: Option<PathBuf>,
+    /// For qemu: who executes a guest's instructions.
+    #[arg(long, value_enum, default_value_t)]
+    pub accelerator: Accelerator,
     /// Apps at most.
     #[arg(long, default_value_t = 5_000)]
     pub max_apps: usize,
@@ -106,6 +120,10 @@ pub struct Config {
     pub(crate) release: Duration,
     pub(crate) tombstone: Duration,
     pub(crate) ttl: Duration,
+    pub(crate) backend: BackendName,
+    pub(crate) kernel: Option<PathBuf>,
+    pub(crate) guest: Option<PathBuf>,
+    pub(crate) accelerator: Accelerator,
     pub(crate) max_apps: usize,
     pub(crate) max_volumes: usize,
     pub(crate) max_machines: usize,
@@ -187,6 +205,10 @@ impl Args {
             release: Duration::from_millis(self.release_ms),
             tombstone: Duration::from_millis(self.tombstone_ms),
             ttl: Duration::from_secs(self.ttl_seconds),
+            backend: self.backend,
+            kernel: self.kernel,
+            guest: self.guest,
+            accelerator: self.accelerator,
             max_apps: self.max_apps,
             max_volumes: self.max_volumes,
             max_machines: self.max_machines,

@@ -35,6 +35,8 @@ impl Host {
             | State::Started
             | State::Stopping
             | State::Stopped
+            | State::Suspending
+            | State::Suspended
             | State::Failed => {}
         }
         cell.lingers = lingers;

@@ -72,6 +72,29 @@ impl Disk {
         self.root.join("images")
     }
 
+    /// Where disks of images are made, for virtual machines.
+    pub(crate) fn disks_dir(&self) -> PathBuf {
+        self.root.join("disks")
+    }
+
+    /// Names the backend whose machines are here.
+    pub(crate) fn backend(&self) -> PathBuf {
+        self.root.join("records/backend")
+    }
+
+    /// Whether there was never a machine or a volume here.
+    pub(crate) fn is_new(&self) -> io::Result<bool> {
+        for table in [Table::Volumes, Table::Machines] {
+            if fs::read_dir(self.root.join(table.directory()))?
+                .next()
+                .is_some()
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Names the control groups of this life.
     pub(crate) fn cgroups(&self) -> PathBuf {
         self.root.join("records/cgroups.json")
@@ -148,7 +171,8 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     ignore_missing(fs::remove_dir_all(path))
 }
 
-fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+/// What is not there need not be removed.
+pub(crate) fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -21,7 +21,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use serde_json::json;
-use tokio::net::UnixListener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixListener,
+};
 
 use crate::config::Egress;
 
@@ -58,14 +61,18 @@ type Answer = Response<Either<Incoming, Full<Bytes>>>;
 /// Serves a machine's gateway socket until dropped.
 pub(crate) async fn serve(gateway: Arc<Gateway>, listener: UnixListener) {
     socket::accept(listener, move |stream| {
-        let gateway = Arc::clone(&gateway);
-        let answer = service_fn(move |request| {
-            let gateway = Arc::clone(&gateway);
-            async move { Ok::<_, Infallible>(gateway.answer(request).await) }
-        });
-        socket::converse(stream, answer)
+        converse(Arc::clone(&gateway), stream)
     })
     .await;
+}
+
+/// Answers the requests of one connection.
+pub(crate) async fn converse<T: AsyncRead + AsyncWrite + Unpin>(gateway: Arc<Gateway>, stream: T) {
+    let answer = service_fn(move |request| {
+        let gateway = Arc::clone(&gateway);
+        async move { Ok::<_, Infallible>(gateway.answer(request).await) }
+    });
+    socket::converse(stream, answer).await;
 }
 
 impl Gateway {

@@ -12,6 +12,7 @@ use nightshift_machines::{EventRequest, ExitEvent, VolumeState};
 use tokio::runtime::Handle;
 
 use crate::{
+    backend::{Backend, BackendError},
     cgroups::Cgroups,
     clock,
     config::Config,
@@ -34,6 +35,7 @@ use crate::{
 pub(crate) struct Host {
     pub(crate) config: Config,
     pub(crate) disk: Disk,
+    pub(crate) backend: Backend,
     pub(crate) images: Images,
     pub(crate) uids: UidPolicy,
     pub(crate) cgroups: Cgroups,
@@ -53,6 +55,8 @@ pub(crate) enum OpenError {
     #[error("the state directory cannot be used")]
     Disk(#[from] io::Error),
     #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error(transparent)]
     Identity(#[from] IdentityError),
 }
 
@@ -67,16 +71,26 @@ impl Host {
         let world = load(&disk)?;
         // After what an earlier life left has ended, which stood in its groups.
         let cgroups = Cgroups::open(&config.state, disk.cgroups());
-        let volumes = VolumePolicy::detect(&disk.scratch());
+        let backend = Backend::open(&config, &disk)?;
+        let volumes = match &backend {
+            Backend::Bubblewrap => VolumePolicy::detect(&disk.scratch()),
+            // The guest mounts them.
+            Backend::Qemu(_) => VolumePolicy::FileSystem,
+        };
         if volumes == VolumePolicy::FileSystem {
             until_free(&config.state)?;
         }
         let images = Images::open(&config.images, &disk.images_dir())?;
         let used = world.machines.values();
-        images.forget_all_but(&used.map(|cell| cell.record.image.digest.clone()).collect())?;
+        let used = used.map(|cell| cell.record.image.digest.clone()).collect();
+        images.forget_all_but(&used)?;
+        if let Backend::Qemu(qemu) = &backend {
+            qemu.forget_all_but(&used)?;
+        }
         let host = Arc::new(Self {
             gateway: Arc::new(Gateway::new(&config.egress)),
             disk,
+            backend,
             images,
             uids: UidPolicy::detect(),
             cgroups,
@@ -96,6 +110,22 @@ impl Host {
     /// What exists. Hold it briefly, and never across an await.
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many users a machine has: of its own kernel, all.
+    pub(crate) const fn uid_map(&self) -> &'static str {
+        match self.backend {
+            Backend::Bubblewrap => self.uids.name(),
+            Backend::Qemu(_) => UidPolicy::Range.name(),
+        }
+    }
+
+    /// The host user that owns the root of a machine's volume; a virtual machine numbers its own.
+    pub(crate) fn volume_owner(&self, slot: u32) -> u32 {
+        match self.backend {
+            Backend::Bubblewrap => self.uids.root_of(slot).unwrap_or_default(),
+            Backend::Qemu(_) => 0,
+        }
     }
 
     /// Whether the host goes down: nothing starts or is destroyed by itself any more.
@@ -125,6 +155,8 @@ impl Host {
                 | State::Started
                 | State::Stopping
                 | State::Stopped
+                | State::Suspending
+                | State::Suspended
                 | State::Failed
                 | State::Destroyed => {}
             }

@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod api;
+mod backend;
 mod cgroups;
 mod clock;
 mod config;
@@ -21,6 +22,7 @@ mod leftovers;
 mod lifecycle;
 mod limits;
 mod logs;
+mod qemu;
 mod record;
 mod refused;
 mod sandbox;
@@ -28,10 +30,13 @@ mod serve;
 mod staging;
 mod state;
 mod status;
+mod suspend;
 mod volumes;
 mod world;
 
+pub use backend::BackendName;
 pub use config::{Args, Config, Egress, InvalidConfig};
+pub use qemu::Accelerator;
 pub use serve::{ServeError, serve};
 pub use staging::{StagingError, stage};
 pub use status::probe;

@@ -3,6 +3,7 @@
 //! ```text
 //! created ──prepared──▶ stopped ⇄ starting ─▶ started ─▶ stopping ─▶ stopped
 //! created ──its image is broken──▶ failed
+//! started ─▶ suspending ─▶ suspended ─▶ starting     (virtual machines only)
 //!    any ──delete──▶ destroying ──▶ destroyed
 //! ```
 
@@ -17,12 +18,14 @@ use rustix::process::Signal;
 use tokio::process::Child;
 
 use crate::{
+    backend,
     cgroups::Group,
     clock,
     host::Host,
+    qemu::Guest,
     record::MachineRecord,
     refused::Refused,
-    sandbox::{BootError, Init, boot, unpacked},
+    sandbox::{BootError, Init, unpacked},
     state::State,
     volumes::{Backing, taken},
     world::MachineCell,
@@ -85,7 +88,11 @@ impl Host {
 
     /// Unpacks a machine's image and makes its volume's file system, unless they are there.
     async fn ready(self: &Arc<Self>, id: &str, image: &str) -> Result<(), BootError> {
-        unpacked(self, image).await?;
+        let image = unpacked(self, image).await?;
+        let host = Arc::clone(self);
+        let prepared = tokio::task::spawn_blocking(move || host.backend.prepare(&image));
+        let broken = |error| BootError::Step("making its disk", std::io::Error::other(error));
+        prepared.await.map_err(broken)??;
         let volume = {
             let world = self.world();
             let record = world.machines.get(id).map(|cell| &cell.record);
@@ -99,7 +106,7 @@ impl Host {
         };
         let host = Arc::clone(self);
         let format = move || {
-            let owner = host.uids.root_of(slot).unwrap_or_default();
+            let owner = host.volume_owner(slot);
             let bytes = volume.size_gb << 30;
             host.volumes.format(&host.disk, &volume.id, bytes, owner)
         };
@@ -123,9 +130,9 @@ impl Host {
             let previous = cell.record.state;
             match previous {
                 State::Started | State::Starting => return Ok(previous),
-                State::Stopped | State::Failed => {}
+                State::Stopped | State::Suspended | State::Failed => {}
                 State::Destroyed => return Err(Refused::not_found("machine")),
-                State::Created | State::Stopping | State::Destroying => {
+                State::Created | State::Stopping | State::Suspending | State::Destroying => {
                     return Err(Refused::cannot_start_from(previous));
                 }
             }
@@ -144,13 +151,14 @@ impl Host {
         };
         // A caller that hangs up must not leave it half started.
         let host = Arc::clone(self);
-        let booting = tokio::spawn(async move { host.boot(record).await });
+        let frozen = previous == State::Suspended;
+        let booting = tokio::spawn(async move { host.boot(record, frozen).await });
         booting.await.map_err(|error| Refused::internal(&error))??;
         Ok(previous)
     }
 
-    async fn boot(self: Arc<Self>, record: MachineRecord) -> Result<(), Refused> {
-        let booted = boot(&self, &record).await;
+    async fn boot(self: Arc<Self>, record: MachineRecord, frozen: bool) -> Result<(), Refused> {
+        let booted = backend::boot(&self, &record, frozen).await;
         let mut world = self.world();
         let Some(cell) = world.machines.get_mut(&record.id) else {
             return Err(Refused::not_found("machine"));
@@ -175,6 +183,7 @@ impl Host {
                     booted.child,
                     Arc::clone(&init),
                     booted.group,
+                    booted.guest,
                 ));
                 if let Some(volume) = volume {
                     tokio::spawn(self.watch_volume(volume, init));
@@ -210,7 +219,13 @@ impl Host {
         mut child: Child,
         init: Arc<Init>,
         group: Option<Group>,
+        guest: Option<Arc<Guest>>,
     ) {
+        if let Some(guest) = &guest {
+            // What it said last, it said before its end; the rest of it ends with us, at once.
+            guest.over().await;
+            init.kill();
+        }
         let status = child.wait().await;
         init.kill();
         init.ended().await;
@@ -219,16 +234,24 @@ impl Host {
             group.is_some_and(|group| group.ran_out_of_memory())
         });
         let oom_killed = given_up.await.unwrap_or_default();
-        let exit_code = status
-            .ok()
-            .and_then(|status| status.code())
-            .unwrap_or(KILLED);
+        let exit = match &guest {
+            None => status.ok().and_then(|status| status.code()),
+            Some(guest) => guest.exit().map(|exit| exit.code),
+        };
+        let exit_code = exit.unwrap_or(KILLED);
+        let inside = guest.as_ref().and_then(|guest| guest.exit());
+        let oom_killed = oom_killed || inside.is_some_and(|exit| exit.out_of_memory);
+        let suspended = guest.is_some_and(|guest| guest.is_suspended());
         let next = {
             let mut world = self.world();
             let Some(cell) = world.machines.get_mut(&id) else {
                 return;
             };
-            self.note_exit(cell, exit_code, oom_killed)
+            if suspended && cell.record.state == State::Suspending {
+                self.note_suspended(cell)
+            } else {
+                self.note_exit(cell, exit_code, oom_killed)
+            }
         };
         match next {
             AfterExit::Rest => {}
@@ -338,8 +361,10 @@ impl Host {
         match cell.record.state {
             State::Started | State::Starting => {}
             State::Destroyed => return Err(Refused::not_found("machine")),
+            State::Suspended => return self.give_up_suspended(cell),
             State::Created
             | State::Stopping
+            | State::Suspending
             | State::Stopped
             | State::Failed
             | State::Destroying => return Ok(()),
@@ -399,7 +424,7 @@ impl Host {
     }
 }
 
-enum AfterExit {
+pub(crate) enum AfterExit {
     Rest,
     Restart(String),
     Destroy,

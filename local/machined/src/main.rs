@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
         .init();
     let args = stage(Args::parse())?;
     if args.probe {
-        writeln!(std::io::stdout(), "{}", probe())?;
+        writeln!(std::io::stdout(), "{}", probe(args.backend))?;
         return Ok(());
     }
     let exit_with_parent = args.exit_with_parent;

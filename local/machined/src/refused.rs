@@ -173,6 +173,13 @@ impl Refused {
         Self::new(StatusCode::PRECONDITION_FAILED, text)
     }
 
+    /// Only what runs can be suspended.
+    pub(crate) fn cannot_suspend_from(state: State) -> Self {
+        let text =
+            format!("failed_precondition: unable to suspend machine from current state: '{state}'");
+        Self::new(StatusCode::PRECONDITION_FAILED, text)
+    }
+
     pub(crate) fn still_active() -> Self {
         let text = "failed_precondition: machine still active, refusing to start";
         Self::new(StatusCode::PRECONDITION_FAILED, text)

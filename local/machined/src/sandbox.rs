@@ -4,12 +4,16 @@ mod boot;
 mod entry;
 mod launch;
 mod layout;
+mod live;
+mod process;
 mod scrub;
 mod spawner;
 mod uids;
 
-pub(crate) use boot::{BootError, Init, Live, boot, unpacked};
+pub(crate) use boot::{BootError, boot, guest_of, platform_env, unpacked};
 pub(crate) use entry::by_name as signal_by_name;
+pub(crate) use live::{Booted, Init, Live};
+pub(crate) use process::{GO_FD, Inside, enclose};
 pub(crate) use scrub::scrub;
 pub(crate) use spawner::Spawner;
 pub(crate) use uids::UidPolicy;

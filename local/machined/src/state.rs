@@ -19,6 +19,10 @@ pub(crate) enum State {
     Stopping,
     /// At rest.
     Stopped,
+    /// Being frozen.
+    Suspending,
+    /// Frozen.
+    Suspended,
     /// Could not be booted.
     Failed,
     /// Being removed.
@@ -31,18 +35,27 @@ impl State {
     /// Whether something of it runs, or is about to.
     pub(crate) const fn is_active(self) -> bool {
         match self {
-            Self::Starting | Self::Started | Self::Stopping => true,
-            Self::Created | Self::Stopped | Self::Failed | Self::Destroying | Self::Destroyed => {
-                false
-            }
+            Self::Starting | Self::Started | Self::Stopping | Self::Suspending => true,
+            Self::Created
+            | Self::Stopped
+            | Self::Suspended
+            | Self::Failed
+            | Self::Destroying
+            | Self::Destroyed => false,
         }
     }
 
     /// Whether it lasts.
     pub(crate) const fn is_settled(self) -> bool {
         match self {
-            Self::Started | Self::Stopped | Self::Failed | Self::Destroyed => true,
-            Self::Created | Self::Starting | Self::Stopping | Self::Destroying => false,
+            Self::Started | Self::Stopped | Self::Suspended | Self::Failed | Self::Destroyed => {
+                true
+            }
+            Self::Created
+            | Self::Starting
+            | Self::Stopping
+            | Self::Suspending
+            | Self::Destroying => false,
         }
     }
 
@@ -54,6 +67,8 @@ impl State {
             Self::Started => "started",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
             Self::Failed => "failed",
             Self::Destroying => "destroying",
             Self::Destroyed => "destroyed",
@@ -75,6 +90,8 @@ impl From<State> for MachineState {
             State::Started => Self::Started,
             State::Stopping => Self::Stopping,
             State::Stopped => Self::Stopped,
+            State::Suspending => Self::Suspending,
+            State::Suspended => Self::Suspended,
             State::Failed => Self::Failed,
             State::Destroying => Self::Destroying,
             State::Destroyed => Self::Destroyed,

@@ -6,15 +6,20 @@ use axum::{Json, Router, extract::State, routing::get};
 use serde_json::{Value, json};
 
 use crate::{
+    backend::BackendName,
     cgroups::{Cgroups, Version},
     host::Host,
     sandbox::UidPolicy,
     volumes::VolumePolicy,
 };
 
-/// What can be had on this host, found out by trying: `cgroups` and `uids`, as in `/status`.
+/// What machines can have on this host, found out by trying: `cgroups` and `uids`, as in `/status`.
 #[must_use]
-pub fn probe() -> Value {
+pub fn probe(backend: BackendName) -> Value {
+    if backend == BackendName::Qemu {
+        // A kernel of its own has both, whatever ours has.
+        return json!({ "cgroups": { "version": Version::Two.name() }, "uids": UidPolicy::Range.name() });
+    }
     let version = Cgroups::probe();
     let version = version.as_ref().map(|&version| version);
     json!({
@@ -39,9 +44,10 @@ async fn status(State(host): State<Arc<Host>>) -> Json<Value> {
     let kept = world.volumes.values();
     let of = |used: usize, most: usize| json!({ "used": used, "most": most });
     Json(json!({
-        "backend": "bubblewrap",
+        "backend": host.backend.name(),
+        "accelerator": host.backend.accelerator(),
         "cgroups": groups(host.cgroups.version()),
-        "uids": host.uids.name(),
+        "uids": host.uid_map(),
         "volume_size": volumes,
         "ttl_seconds": config.ttl.as_secs(),
         "apps": of(world.apps.len(), config.max_apps),

@@ -175,10 +175,15 @@ fn image_of(disk: &Disk, volume: &str, kind: &str) -> PathBuf {
     disk.volume_dir(volume).join(format!("disk.{kind}"))
 }
 
+/// The program that makes file systems.
+pub(crate) fn mke2fs() -> io::Result<&'static str> {
+    let mke2fs = MKE2FS.into_iter().find(|path| Path::new(path).exists());
+    mke2fs.ok_or_else(|| io::Error::other("mke2fs is not installed"))
+}
+
 /// A sparse file with a file system in it whose root belongs to `owner`.
 fn make(image: &Path, bytes: u64, owner: u32) -> io::Result<()> {
-    let mke2fs = MKE2FS.into_iter().find(|path| Path::new(path).exists());
-    let mke2fs = mke2fs.ok_or_else(|| io::Error::other("mke2fs is not installed"))?;
+    let mke2fs = mke2fs()?;
     fs::File::create(image)?.set_len(bytes)?;
     let root =
         format!("nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner={owner}:{owner}");
@@ -190,7 +195,8 @@ fn make(image: &Path, bytes: u64, owner: u32) -> io::Result<()> {
     done(&command.args(["-E", &root]).arg(image).output()?)
 }
 
-fn done(output: &Output) -> io::Result<()> {
+/// Whether a program did what it was to do; else what it said.
+pub(crate) fn done(output: &Output) -> io::Result<()> {
     if output.status.success() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `…/machines/ID/start`, `/stop`, and DELETE.
+//! `…/machines/ID/start`, `/stop`, `/suspend`, and DELETE.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -65,6 +65,14 @@ pub(crate) async fn stop(
         None => STOP_TIMEOUT,
     };
     host.stop(&app, &id, signal, timeout)?;
+    Ok(Json(json!({ "ok": true })))
+}
+
+pub(crate) async fn suspend(
+    State(host): State<Arc<Host>>,
+    Path((app, id)): Path<(String, String)>,
+) -> Result<Json<Value>, Refused> {
+    host.suspend(&app, &id)?;
     Ok(Json(json!({ "ok": true })))
 }
 

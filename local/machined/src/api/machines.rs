@@ -45,6 +45,7 @@ pub(crate) async fn create(
     let mut new: NewMachine = parse(&body)?;
     check(&new.config)?;
     let image = host.images.find(&new.config.image)?;
+    host.backend.check(&image)?;
     let regions = new.region.as_deref().unwrap_or("any");
     let here = |region: &str| region == "any" || region == host.config.region;
     let by = struck.as_ref();
@@ -76,7 +77,7 @@ pub(crate) async fn create(
         }
         let slot = free_slot(&world, volume.as_deref(), host.uids.slots())
             .ok_or_else(|| Refused::limit("machine", existing))?;
-        let uid_map = host.uids.name().to_owned();
+        let uid_map = host.uid_map().to_owned();
         new.config.metadata.insert("uid_map".to_owned(), uid_map);
         let now = clock::now();
         let image = ImageRef {

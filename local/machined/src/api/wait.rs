@@ -142,6 +142,8 @@ impl Wanted {
             | state::State::Starting
             | state::State::Started
             | state::State::Stopped
+            | state::State::Suspending
+            | state::State::Suspended
             | state::State::Failed => true,
         };
         if self.states.iter().any(comes) {

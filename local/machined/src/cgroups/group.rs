@@ -11,7 +11,7 @@ use nightshift_machines::Guest;
 use super::{CONTROLLERS, Version, delegate, make_directory, named, remove};
 
 /// Processes and threads a machine may have, as the provider's kernel would refuse at some number too.
-const PROCESSES: u32 = 1_024;
+pub(crate) const PROCESSES: u32 = 1_024;
 /// The time over which processor time is counted, in microseconds.
 const PERIOD_US: u64 = 100_000;
 

@@ -10,6 +10,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{UnixListener, UnixStream},
     task::JoinSet,
 };
@@ -44,8 +45,9 @@ where
 }
 
 /// Answers the requests of one connection.
-pub(crate) async fn converse<S, B>(stream: UnixStream, service: S)
+pub(crate) async fn converse<T, S, B>(stream: T, service: S)
 where
+    T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

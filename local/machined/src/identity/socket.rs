@@ -12,7 +12,10 @@ use hyper::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{UnixListener, UnixStream},
+};
 
 use crate::{gateway::socket, host::Host};
 
@@ -44,6 +47,15 @@ async fn connection(host: Arc<Host>, machine: String, stream: UnixStream, owner:
     if !stream.peer_cred().is_ok_and(|peer| peer.uid() == root) {
         return;
     }
+    converse(host, machine, stream).await;
+}
+
+/// Answers the requests of one connection of root inside.
+pub(crate) async fn converse<T: AsyncRead + AsyncWrite + Unpin>(
+    host: Arc<Host>,
+    machine: String,
+    stream: T,
+) {
     let answer = service_fn(move |request| answer(Arc::clone(&host), machine.clone(), request));
     socket::converse(stream, answer).await;
 }

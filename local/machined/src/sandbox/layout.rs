@@ -72,7 +72,7 @@ impl Layout<'_> {
             told.say(["--userns-block-fd", "0"]);
         } else {
             told.say(["--uid", "0"]).say(["--gid", "0"]);
-            told.say(["--block-fd", &super::boot::GO_FD.to_string()]);
+            told.say(["--block-fd", &super::process::GO_FD.to_string()]);
         }
         for capability in CAPABILITIES {
             told.say(["--cap-add", capability]);

@@ -94,7 +94,7 @@ async fn a_lost_machine_is_nowhere_and_neither_is_its_volume() {
             .is_gone()
     );
     assert!(world.client.machines("a").await.unwrap().is_empty());
-    let none = || crate::world::processes_with("sleep 61.25").is_empty();
+    let none = || crate::world::traces(&made, "sleep 61.25").is_empty();
     crate::world::until("its processes run on", none).await;
 }
 

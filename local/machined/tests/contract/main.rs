@@ -15,4 +15,7 @@ mod oci;
 mod ordinary_user;
 mod refusals;
 mod states;
+mod suspend;
+mod virtual_machine;
+mod vm_image;
 mod world;

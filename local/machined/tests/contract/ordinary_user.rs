@@ -4,7 +4,7 @@ use std::{os::unix::fs::MetadataExt, process::Command};
 
 use crate::{
     gateway, identity, isolation,
-    world::{Options, World, is_root, skipped},
+    world::{Options, World, is_qemu, is_root, skipped},
 };
 
 /// A user nobody is.
@@ -14,6 +14,9 @@ const NOBODY: u32 = 65_534;
 
 /// Why it cannot be tried here, if it cannot.
 fn obstacle() -> Option<String> {
+    if is_qemu() {
+        return Some("what is said here is about users that share the host's kernel".to_owned());
+    }
     if !is_root() {
         return Some("the tests run as an ordinary user already".to_owned());
     }

@@ -16,10 +16,14 @@ use nightshift_machines::{
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::vm_image;
+pub(crate) use crate::vm_image::is_qemu;
+
 pub(crate) const TOKEN: &str = "contract-token";
 pub(crate) const ORG: &str = "acme";
 pub(crate) const REGION: &str = "here";
-pub(crate) const SOON: Duration = Duration::from_secs(15);
+/// How long anything may take: a virtual machine without help of the processor boots for seconds.
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 /// Speaks HTTP over a unix socket: SOCKET METHOD PATH HOST [BODY-BYTES [HEADER]].
 const HTTP: &str = r#"
 use IO::Socket::UNIX; $| = 1; $SIG{PIPE} = 'IGNORE';
@@ -94,6 +98,9 @@ impl World {
         let base = format!("http://127.0.0.1:{port}");
         let hex = "5a".repeat(32);
         write_image(&directory.path().join("images").join(&hex), &hex);
+        if is_qemu() {
+            vm_image::fill(&directory.path().join("images").join(&hex));
+        }
         fs::create_dir(directory.path().join("state")).unwrap();
         if let Some(user) = options.user {
             std::os::unix::fs::chown(directory.path().join("state"), Some(user), Some(user))
@@ -129,6 +136,7 @@ impl World {
             .arg(self.state())
             .arg("--images")
             .arg(self.directory.path().join("images"))
+            .args(vm_image::arguments())
             .args(&self.options.arguments)
             .env("MACHINED_TOKEN", TOKEN)
             .stdin(Stdio::piped());
@@ -335,7 +343,7 @@ fn write_image(directory: &Path, hex: &str) {
         "digest": format!("sha256:{hex}"),
         "entrypoint": ["/bin/sh", "-c", "echo the image's own; exec sleep 60"],
         "env": { "FROM_IMAGE": "yes" },
-        "base": "host-usr",
+        "base": if is_qemu() { "rootfs" } else { "host-usr" },
     });
     fs::write(directory.join("image.json"), manifest.to_string()).unwrap();
 }
@@ -350,6 +358,11 @@ pub(crate) fn processes_with(text: &str) -> Vec<String> {
         (pid != std::process::id() && line.contains(text)).then_some(line)
     });
     lines.collect()
+}
+
+/// Processes of the host that a machine's program shows as: itself, or the virtual machine it is in.
+pub(crate) fn traces(made: &Made, text: &str) -> Vec<String> {
+    processes_with(if is_qemu() { &made.machine.id } else { text })
 }
 
 /// Waits until `done` holds.

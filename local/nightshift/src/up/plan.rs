@@ -22,6 +22,8 @@ pub(super) struct Choices {
     pub(super) briefing: Vec<(&'static str, String)>,
     /// What is logged.
     pub(super) log: Option<String>,
+    /// What sandboxes are, in machined's words; its default is bubblewrap.
+    pub(super) machines: Option<String>,
     /// Hardening steps that sandboxes may be without, because this machine does not offer them.
     pub(super) accepted_risks: String,
 }
@@ -48,8 +50,35 @@ impl Choices {
             passed_on: set_of(&mut env, &names),
             briefing: set_of(&mut env, &briefing),
             log: env.optional("NIGHTSHIFT_LOG"),
+            machines: env.optional("NIGHTSHIFT_MACHINES"),
             accepted_risks: String::new(),
         }
+    }
+}
+
+impl Choices {
+    /// Where machined keeps everything. A backend does not touch what another one left.
+    pub(super) fn machines_state(&self, checkout: &Checkout) -> Result<PathBuf> {
+        let name = match self.machines.as_deref() {
+            None | Some("bubblewrap") => "machines".to_owned(),
+            Some(other) => format!("machines-{other}"),
+        };
+        Ok(checkout.local()?.join(name))
+    }
+
+    /// What machined is told of it.
+    pub(super) fn backend(&self, checkout: &Checkout) -> Result<Vec<String>> {
+        let Some(backend) = &self.machines else {
+            return Ok(vec![]);
+        };
+        let kernel = checkout.local()?.join("kernel");
+        let arguments = [
+            "--backend",
+            backend,
+            "--kernel",
+            &kernel.display().to_string(),
+        ];
+        Ok(arguments.map(str::to_owned).into())
     }
 }
 
@@ -86,7 +115,7 @@ impl Plans<'_> {
     }
 
     fn machined(&self) -> Result<Program> {
-        let state = self.checkout.local()?.join("machines");
+        let state = self.choices.machines_state(self.checkout)?;
         let mut arguments = vec![
             "--listen".to_owned(),
             self.ports.address("machines").to_string(),
@@ -98,6 +127,7 @@ impl Plans<'_> {
             // The pace of a shared provider is for tests; on one machine its processors set it.
             "--no-rate-limits".to_owned(),
         ];
+        arguments.extend(self.choices.backend(self.checkout)?);
         for name in ["session", "telemetry", "codebase", "casebook", "llm"] {
             arguments.push("--egress".to_owned());
             arguments.push(format!("{}={}", public_host(name), self.ports.url(name)));

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tokio::process::Command;
 
-use super::image::Image;
+use super::{image::Image, plan::Choices};
 use crate::{checkout::Checkout, say};
 
 #[derive(Deserialize)]
@@ -20,13 +20,18 @@ struct Groups {
 }
 
 /// The steps to accept, in the names of `sandbox-image/supervisor/README.md`: none where all can be had.
-pub(super) async fn accepted(checkout: &Checkout, image: &Image) -> Result<String> {
+pub(super) async fn accepted(
+    checkout: &Checkout,
+    image: &Image,
+    choices: &Choices,
+) -> Result<String> {
     let output = Command::new(checkout.program("machined")?)
         .arg("--probe")
         .arg("--state")
-        .arg(checkout.local()?.join("machines"))
+        .arg(choices.machines_state(checkout)?)
         .arg("--images")
         .arg(&image.folder)
+        .args(choices.backend(checkout)?)
         .output()
         .await
         .context("cannot run machined")?;

@@ -67,7 +67,7 @@ impl Stack {
         }
         let store = database.store(Role::Engine, CONNECTIONS).await?;
         let mut choices = Choices::from_env();
-        choices.accepted_risks = risks::accepted(checkout, &image).await?;
+        choices.accepted_risks = risks::accepted(checkout, &image, &choices).await?;
         let platform = control::platform(store, &ports, &secrets, &choices.accepted_risks)?;
         let now = platform.clock.now();
         seed::seed(&deploy, &secrets, &image.reference, &size, now).await?;

@@ -1,0 +1,5 @@
+//! `init` of a sandbox's virtual machine.
+
+fn main() {
+    nightshift_guest::init::main();
+}
