@@ -28,7 +28,7 @@ pub use model::Model as HeldModel;
 pub use outcome::{RotationOutcome, Struck};
 
 /// How long a key stays published beyond the last token that it signed.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 /// How long servers go on with the keys that they have fetched, while they are asked; and a little.
 const KEYS_KEPT: Duration = Duration::from_secs(65);
 /// How long all runs may take to be at work, and to end.

@@ -41,7 +41,7 @@ impl Front {
     /// Begins to listen before this server.
     pub(crate) async fn open(server: &str, live: &LiveRun) -> Result<Self> {
         let audience = Audience::ALL
-            .into_iter()
+            .iter()
             .find(|audience| audience.server() == server);
         let behind = Behind {
             address: live.address(server)?,

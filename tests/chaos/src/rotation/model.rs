@@ -247,14 +247,14 @@ fn without_holding(mut request: MessagesRequest) -> MessagesRequest {
 mod tests {
     use super::*;
 
-    fn said(messages: Value) -> MessagesRequest {
+    fn said(messages: &Value) -> MessagesRequest {
         serde_json::from_value(json!({ "model": "m", "max_tokens": 1, "messages": messages }))
             .unwrap()
     }
 
     #[test]
     fn what_failed_for_an_agent_is_seen_once_and_only_while_it_was_held() {
-        let request = said(json!([
+        let request = said(&json!([
             { "role": "user", "content": "go" },
             { "role": "assistant", "content": [
                 { "type": "tool_use", "id": "hold_1_0", "name": "a", "input": {} },
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_analyst_never_hears_of_turns_that_only_held() {
-        let mut request = said(json!([{ "role": "user", "content": "go" }]));
+        let mut request = said(&json!([{ "role": "user", "content": "go" }]));
         let turn = hold(&request);
         request.messages.push(Message {
             role: turn.role,
