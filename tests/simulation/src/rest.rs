@@ -10,6 +10,7 @@ use crate::{
 
 /// Every step was carried out and the sweep did not help: nothing that a step should have brought on
 /// lies about.
+#[must_use]
 pub fn without_the_net(core: &Core, seen: &Snapshot) -> Vec<String> {
     let mut broken = unfinished(core, seen);
     if core.cloud.was_late {
