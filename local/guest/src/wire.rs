@@ -207,8 +207,6 @@ fn from_json<T: DeserializeOwned>(content: &[u8]) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
     use super::*;
 
     fn again(frame: &Frame) -> Frame {

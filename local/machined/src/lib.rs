@@ -25,6 +25,7 @@ mod logs;
 mod qemu;
 mod record;
 mod refused;
+mod restart;
 mod sandbox;
 mod serve;
 mod staging;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nightshift_machines::{EventRequest, ExitEvent, RestartPolicy};
+use nightshift_machines::{EventRequest, ExitEvent};
 use rustix::process::Signal;
 use tokio::process::Child;
 
@@ -25,15 +25,13 @@ use crate::{
     qemu::Guest,
     record::MachineRecord,
     refused::Refused,
+    restart::restarts,
     sandbox::{BootError, Init, unpacked},
     state::State,
     volumes::{Backing, taken},
     world::MachineCell,
 };
 
-/// Restarts after a failure within [`RESTART_WINDOW`], unless the machine says otherwise.
-const RESTARTS_MAX: usize = 10;
-const RESTART_WINDOW: Duration = Duration::from_mins(5);
 /// Pause before a machine restarts by itself.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// The exit code of what was killed.
@@ -428,28 +426,4 @@ pub(crate) enum AfterExit {
     Rest,
     Restart(String),
     Destroy,
-}
-
-/// Whether the machine starts again by itself; the provider's default is on-failure.
-fn restarts(cell: &mut MachineCell, exit_code: i32, now: Instant) -> bool {
-    let restart = cell.record.config.restart.as_ref();
-    let policy = restart.map_or(RestartPolicy::OnFailure, |restart| restart.policy);
-    let most = restart.and_then(|restart| restart.max_retries);
-    match policy {
-        RestartPolicy::No => false,
-        RestartPolicy::Always => true,
-        RestartPolicy::OnFailure if exit_code == 0 => false,
-        RestartPolicy::OnFailure => {
-            let most = most.map_or(RESTARTS_MAX, |most| {
-                usize::try_from(most).unwrap_or(usize::MAX)
-            });
-            cell.restarts
-                .retain(|&at| now.duration_since(at) < RESTART_WINDOW);
-            let again = cell.restarts.len() < most;
-            if again {
-                cell.restarts.push(now);
-            }
-            again
-        }
-    }
 }

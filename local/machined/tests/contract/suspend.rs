@@ -73,6 +73,8 @@ async fn a_suspended_machine_goes_on_where_it_was_with_its_memory_and_the_right_
         began.elapsed().as_millis()
     );
     assert_eq!(started.previous_state, "suspended");
+    let kept = world.state().join("machines").join(&made.machine.id);
+    assert!(!kept.join("suspended").exists(), "it could go on twice");
     world.stopped(&made).await;
     let printed = world.printed(&made, "kept").await;
     let ticks: Vec<(u32, u64)> = printed
