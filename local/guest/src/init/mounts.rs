@@ -26,13 +26,18 @@ pub(super) fn first() -> Result<(), Failed> {
             }
             _ => {}
         }
-        mount(kind, point, kind, flags, None).map_err(step(format!("mounting {point}")))?;
+        // Whoever is in a group cannot change the bounds of it that he sees.
+        let options = (kind == "cgroup2").then_some(c"nsdelegate");
+        mount(kind, point, kind, flags, options).map_err(step(format!("mounting {point}")))?;
     }
     Ok(())
 }
 
 /// The group that bounds how many processes there may be; memory and processors are the machine's own.
 pub(super) fn groups(processes: u32) -> Result<(), Failed> {
+    // Memory that is asked for is given, and who takes too much of it is ended, as in a group of the host.
+    let overcommit = "/proc/sys/vm/overcommit_memory";
+    fs::write(overcommit, "1").map_err(step(overcommit))?;
     let write = |file: &str, text: &str| {
         let path = format!("{GROUPS}/{file}");
         fs::write(&path, text).map_err(step(path))

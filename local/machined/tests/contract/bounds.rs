@@ -293,7 +293,7 @@ async fn where_a_volume_is_a_directory_a_machine_that_outgrows_it_is_ended() {
 #[tokio::test]
 async fn a_machine_ends_by_itself_when_its_time_is_over_even_while_the_server_hangs() {
     // Long enough to boot.
-    let ttl = if is_qemu() { "20" } else { "2" };
+    let ttl = if is_qemu() { "45" } else { "2" };
     let world = World::with(&["--ttl-seconds", ttl]).await;
     let script = "trap '' INT TERM HUP ALRM; echo READY; sleep 74.25; sleep 74.25";
     let made = world.make("a", script).await;

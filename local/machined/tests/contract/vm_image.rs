@@ -16,8 +16,19 @@ const PROGRAMS: [&str; 34] = [
     "setpriv", "setsid", "sh", "sleep", "sort", "stat", "tail", "touch", "tr", "true",
 ];
 /// Those that are only on some machines, or needed by one test.
-const MORE: [&str; 12] = [
-    "wc", "uname", "test", "nproc", "seq", "tee", "sync", "kill", "unshare", "find", "xargs",
+const MORE: [&str; 13] = [
+    "fallocate",
+    "wc",
+    "uname",
+    "test",
+    "nproc",
+    "seq",
+    "tee",
+    "sync",
+    "kill",
+    "unshare",
+    "find",
+    "xargs",
     "printf",
 ];
 
