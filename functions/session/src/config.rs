@@ -138,7 +138,7 @@ mod tests {
                 ("NIGHTSHIFT_SERVERS_REF", "servers"),
             ]);
             let config = SessionConfig::from_env(&mut env);
-            env.settle().map(|_| config)
+            env.settle().map(|()| config)
         };
         let config = with("https://session.example").unwrap().unwrap();
         assert_eq!(config.servers.as_deref(), Some("servers"));

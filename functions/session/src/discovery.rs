@@ -1,4 +1,4 @@
-//! What AWS reads of us before it believes our tokens (OpenID Connect Discovery 1.0).
+//! What AWS reads of us before it believes our tokens (`OpenID` Connect Discovery 1.0).
 
 use axum::{
     Json,

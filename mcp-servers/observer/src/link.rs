@@ -31,7 +31,6 @@ pub struct SecretsLink {
 
 impl SecretsLink {
     /// Reads it, if any of it is set; complaints stay with the environment.
-    #[expect(clippy::option_option, reason = "wrong and not wanted are two things")]
     pub fn read(environment: &mut Environment) -> Option<Option<Self>> {
         let is_set = |name: &&str| environment.optional_text(name).is_some();
         if [IDENTITY, SECRET, ROLE, REGION, ENVIRONMENT]
