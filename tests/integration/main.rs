@@ -20,4 +20,5 @@ mod rotation;
 mod row_security;
 mod sweep;
 mod two_tenants;
+mod web_identity;
 mod write_back;

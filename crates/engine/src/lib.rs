@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod dispatch;
 mod disposition;
 pub mod intake;
+pub mod lend;
 mod lost;
 pub mod message;
 mod platform;

@@ -11,6 +11,7 @@ pub mod run_token;
 pub mod step;
 pub mod tools;
 pub mod trace;
+pub mod web_identity;
 
 pub use brief::Brief;
 pub use run_token::RunClaims;

@@ -34,7 +34,7 @@ pub struct RunStatus {
     pub fired_at: DateTime<Utc>,
     /// Which backends this tenant has connected, by server name (`telemetry`, `codebase`). The
     /// value names a backend and where it is, never a credential:
-    /// `{"backend": "recording", "store": "NAME"}`.
+    /// `{"backend": "recording", "store": "NAME"}`, and `"credential": "NAME"` where one is needed.
     pub connections: BTreeMap<String, serde_json::Value>,
 }
 

@@ -37,6 +37,7 @@ fn reader(tenant: TenantId) -> Reader {
     Reader {
         tenant,
         run: InvestigationId::generate(),
+        epoch: nightshift_domain::Epoch(1),
     }
 }
 

@@ -19,7 +19,7 @@ pub use name::{BadName, CredentialName};
 
 use std::{fmt, pin::Pin, sync::Arc};
 
-use nightshift_domain::{InvestigationId, TenantId};
+use nightshift_domain::{Epoch, InvestigationId, TenantId};
 
 /// A future behind a pointer, so that a keeper can be held as an object.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,6 +31,8 @@ pub struct Reader {
     pub tenant: TenantId,
     /// For which run.
     pub run: InvestigationId,
+    /// For which start of it.
+    pub epoch: Epoch,
 }
 
 /// Keeps tenants' credentials.

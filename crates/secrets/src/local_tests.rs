@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use nightshift_domain::{InvestigationId, TenantId};
+use nightshift_domain::{Epoch, InvestigationId, TenantId};
 use secrecy::SecretString;
 use tempfile::TempDir;
 
@@ -60,6 +60,7 @@ async fn read(
     let reader = Reader {
         tenant,
         run: InvestigationId::generate(),
+        epoch: Epoch(1),
     };
     let read = secrets.read(reader, &name(credential)).await?;
     Ok(read.expose().to_owned())

@@ -12,7 +12,7 @@ pub struct StoredEvent {
     pub seq: i64,
     /// When.
     pub at: DateTime<Utc>,
-    /// What: `accepted`, `claimed`, `started`, `attested`, `working`, `evidence`, `reported`, …
+    /// What: `accepted`, `claimed`, `started`, `attested`, `working`, `evidence`, `lent`, `reported`, …
     pub kind: String,
     /// More about it.
     pub detail: serde_json::Value,

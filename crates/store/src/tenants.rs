@@ -196,6 +196,22 @@ impl Tx {
         Ok(())
     }
 
+    /// The credential that a tenant's connection to a server names, if there is one and it names one.
+    pub async fn connected_credential(
+        &mut self,
+        tenant: TenantId,
+        server: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query!(
+            "select credential from connections where tenant_id = $1 and server = $2",
+            tenant.as_uuid(),
+            server,
+        )
+        .fetch_optional(&mut *self.conn)
+        .await?;
+        Ok(row.and_then(|row| row.credential))
+    }
+
     /// Stores a runbook for a service of a tenant, or the tenant's default.
     pub async fn put_runbook(
         &mut self,

@@ -7,8 +7,8 @@ use nightshift_lambda::{Environment, Kms, Secrets};
 use nightshift_store::Store;
 
 use crate::{
-    Briefing, DiscoveryError, SessionState, SigningKey, SigningKeys, StatementVerifier,
-    keys::KeysError, statement::check_issuer,
+    Briefing, DiscoveryError, Servers, SessionState, SigningKey, SigningKeys, StatementVerifier,
+    discovery::is_address, keys::KeysError, statement::check_issuer,
 };
 
 /// What an operator sets for the session function.
@@ -22,6 +22,8 @@ pub struct SessionConfig {
     pub signing_key: SigningKey,
     /// What every agent is told.
     pub briefing: Briefing,
+    /// The secret that holds the secrets of the servers that may have web identities.
+    pub servers: Option<String>,
 }
 
 /// The session function cannot start.
@@ -37,20 +39,27 @@ pub enum OpenError {
 
 impl SessionConfig {
     /// Reads `NIGHTSHIFT_STATEMENT_ISSUER`, `NIGHTSHIFT_TOKEN_ISSUER`, `NIGHTSHIFT_SIGNING_KEY` (a file) or
-    /// `NIGHTSHIFT_SIGNING_KEY_REF` (a reference to a secret), and those of [`Briefing::from_env`].
+    /// `NIGHTSHIFT_SIGNING_KEY_REF` (a reference to a secret), `NIGHTSHIFT_SERVERS_REF` (as well, if there is any), and
+    /// those of [`Briefing::from_env`].
     pub fn from_env(env: &mut Environment) -> Option<Self> {
         let statement_issuer: Option<String> = env.required("NIGHTSHIFT_STATEMENT_ISSUER");
-        let token_issuer = env.required("NIGHTSHIFT_TOKEN_ISSUER");
+        let token_issuer: Option<String> = env.required("NIGHTSHIFT_TOKEN_ISSUER");
         let signing_key = SigningKey::from_env(env);
         let briefing = Briefing::from_env(env);
         if let Some(Err(error)) = statement_issuer.as_deref().map(check_issuer) {
             env.reject("NIGHTSHIFT_STATEMENT_ISSUER", error);
+        }
+        let servers = env.optional("NIGHTSHIFT_SERVERS_REF");
+        if servers.is_some() && token_issuer.as_deref().is_some_and(|it| !is_address(it)) {
+            let why = "AWS believes an issuer only at an https address without a slash at its end";
+            env.reject("NIGHTSHIFT_TOKEN_ISSUER", why);
         }
         Some(Self {
             statement_issuer: statement_issuer?,
             token_issuer: token_issuer?,
             signing_key: signing_key?,
             briefing,
+            servers,
         })
     }
 
@@ -63,6 +72,10 @@ impl SessionConfig {
         secrets: Arc<dyn Secrets>,
         kms: Option<Arc<Kms>>,
     ) -> Result<SessionState, OpenError> {
+        let servers = self.servers.map(|reference| {
+            let secrets = Arc::clone(&secrets);
+            Arc::new(Servers::new(reference, secrets))
+        });
         let keys = SigningKeys::open(self.signing_key, secrets, kms).await?;
         Ok(SessionState {
             store,
@@ -71,6 +84,7 @@ impl SessionConfig {
             keys: Arc::new(keys),
             issuer: self.token_issuer.into(),
             briefing: Arc::new(self.briefing),
+            servers,
         })
     }
 }
@@ -112,5 +126,23 @@ mod tests {
         ] {
             assert!(error.contains(name), "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn who_lends_credentials_has_an_address_that_aws_can_ask() {
+        let with = |issuer| {
+            let mut env = Environment::of([
+                ("NIGHTSHIFT_STATEMENT_ISSUER", "https://oidc.example"),
+                ("NIGHTSHIFT_TOKEN_ISSUER", issuer),
+                ("NIGHTSHIFT_SIGNING_KEY", "/keys.json"),
+                ("NIGHTSHIFT_SERVERS_REF", "servers"),
+            ]);
+            let config = SessionConfig::from_env(&mut env);
+            env.settle().map(|()| config)
+        };
+        let config = with("https://session.example").unwrap().unwrap();
+        assert_eq!(config.servers.as_deref(), Some("servers"));
+        let error = with("nightshift").unwrap_err().to_string();
+        assert!(error.contains("NIGHTSHIFT_TOKEN_ISSUER cannot"), "{error}");
     }
 }

@@ -3,17 +3,23 @@
 //! `POST /v1/attest`, `POST /v1/refresh`, `GET /.well-known/jwks.json`. The statement proves the
 //! machine; the engine decides, in one transaction, whether that machine holds a claim; what it gets
 //! are a brief and tokens that end with the run.
+//!
+//! `POST /v1/web-identity` is for our own servers: tokens with which AWS lets them read one credential of a run's
+//! tenant. `GET /.well-known/openid-configuration` tells AWS who signs them.
 
 mod attest;
 mod brief;
 pub mod config;
+mod discovery;
 mod jwks;
 pub mod keys;
 mod mint;
 mod refresh;
 mod refusal;
+mod servers;
 mod signer;
 mod statement;
+mod web_identity;
 
 use std::{fmt, sync::Arc};
 
@@ -24,12 +30,14 @@ use axum::{
 };
 use nightshift_engine::Clock;
 use nightshift_lambda::http::with_manners;
+use nightshift_protocol::web_identity::WEB_IDENTITY_PATH;
 use nightshift_store::Store;
 
 pub use brief::Briefing;
 pub use config::SessionConfig;
 pub use keys::{KeySet, SigningKey, SigningKeys};
 pub use mint::{MintError, mint};
+pub use servers::{Servers, ServersError};
 pub use signer::{HeldSigner, KmsKeyError, KmsSigner, NotAKey, PublicKey, SignError, Signer};
 pub use statement::{DiscoveryError, StatementError, StatementVerifier};
 
@@ -51,6 +59,8 @@ pub struct SessionState {
     pub issuer: Arc<str>,
     /// What every agent is told.
     pub briefing: Arc<Briefing>,
+    /// Which servers may have web identities; without them nobody may.
+    pub servers: Option<Arc<Servers>>,
 }
 
 /// The routes of the session function.
@@ -59,6 +69,11 @@ pub fn router(state: SessionState) -> Router {
         .route("/v1/attest", post(attest::attest))
         .route("/v1/refresh", post(refresh::refresh))
         .route("/.well-known/jwks.json", get(jwks::jwks))
+        .route(
+            "/.well-known/openid-configuration",
+            get(discovery::discovery),
+        )
+        .route(WEB_IDENTITY_PATH, post(web_identity::web_identity))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(state);
     with_manners(routes)

@@ -11,7 +11,10 @@ use nightshift_protocol::{
 };
 use serde::Serialize;
 
-use crate::{keys::Signing, signer::SignError};
+use crate::{
+    keys::Signing,
+    signer::{SignError, Signer},
+};
 
 /// A token was not minted.
 #[derive(Debug, thiserror::Error)]
@@ -39,25 +42,34 @@ pub async fn mint(
     thumbprint: &str,
     now: DateTime<Utc>,
 ) -> Result<Vec<IssuedToken>, MintError> {
-    let header = encode(&Header {
-        typ: TOKEN_TYPE,
-        alg: "ES256",
-        kid: &signer.public().kid,
-    })?;
     let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or(now);
     let tokens = Audience::ALL.iter().map(async |&audience| {
         let claims = claims(issuer, grant, audience, thumbprint, (now, now + life));
-        let message = format!("{header}.{}", encode(&claims)?);
-        let signature = signer.sign(message.as_bytes()).await?;
         Ok::<_, MintError>(IssuedToken {
             audience,
-            token: format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)),
+            token: sign(signer, TOKEN_TYPE, &claims).await?,
             issued_at: at(claims.iat),
             expires_at: at(claims.exp),
         })
     });
     // Together: a keeper of keys may be a round trip away.
     try_join_all(tokens).await
+}
+
+/// A JWT of this type.
+pub(crate) async fn sign(
+    signer: &dyn Signer,
+    typ: &'static str,
+    claims: &impl Serialize,
+) -> Result<String, MintError> {
+    let header = Header {
+        typ,
+        alg: "ES256",
+        kid: &signer.public().kid,
+    };
+    let message = format!("{}.{}", encode(&header)?, encode(claims)?);
+    let signature = signer.sign(message.as_bytes()).await?;
+    Ok(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
 fn claims(
@@ -105,7 +117,7 @@ mod tests {
     use p256::ecdsa::{Signature, VerifyingKey, signature::Verifier};
 
     use super::*;
-    use crate::signer::{HeldSigner, Signer};
+    use crate::signer::HeldSigner;
 
     const ISSUER: &str = "https://session.nightshift.local";
 

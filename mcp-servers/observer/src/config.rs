@@ -4,6 +4,8 @@ use std::path::Path;
 
 use nightshift_mcp_kit::{CasebookLink, Environment, InvalidEnvironment, ServerConfig};
 
+use crate::SecretsLink;
+
 /// The configuration of a server that observes.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -13,6 +15,8 @@ pub struct Config {
     pub casebook: CasebookLink,
     /// `NIGHTSHIFT_RECORDINGS`: directories of recordings by the name of their store.
     pub recordings: Vec<(String, String)>,
+    /// How it reads tenants' credentials; without it there are none.
+    pub secrets: Option<SecretsLink>,
 }
 
 impl Config {
@@ -25,14 +29,16 @@ impl Config {
         let server = ServerConfig::read(&mut environment);
         let casebook = CasebookLink::read(&mut environment);
         let recordings = recordings(&mut environment);
-        let config = match (server, casebook, recordings) {
-            (Some(server), Some(casebook), Some(recordings)) => Some(Self {
-                server,
-                casebook,
-                recordings,
-            }),
-            _ => None,
+        let secrets = SecretsLink::read(&mut environment);
+        let config = || {
+            Some(Self {
+                server: server?,
+                casebook: casebook?,
+                recordings: recordings?,
+                secrets: secrets?,
+            })
         };
+        let config = config();
         environment.finish(config)
     }
 }

@@ -1,6 +1,7 @@
 //! What a run's tenant has connected to a server, and nothing else.
 
 use nightshift_protocol::run::RunStatus;
+use nightshift_secrets::CredentialName;
 use serde::Deserialize;
 
 /// A tenant's connection to one server.
@@ -52,19 +53,32 @@ pub enum NoConnection {
 struct Spelled {
     backend: String,
     store: Option<String>,
+    credential: Option<CredentialName>,
+}
+
+/// The credential that a run's tenant named in its connection to the server `what`, if it named one.
+pub fn credential_of(
+    run: &RunStatus,
+    what: &'static str,
+) -> Result<Option<CredentialName>, NoConnection> {
+    Ok(spelled(run, what)?.credential)
+}
+
+fn spelled(run: &RunStatus, what: &'static str) -> Result<Spelled, NoConnection> {
+    let value = run
+        .connections
+        .get(what)
+        .ok_or(NoConnection::NotConnected { what })?;
+    Spelled::deserialize(value).map_err(|error| NoConnection::Unusable {
+        what,
+        why: error.to_string(),
+    })
 }
 
 impl Connected {
     /// What the tenant of `run` has connected to the server `what`.
     pub fn of_run(run: &RunStatus, what: &'static str) -> Result<Self, NoConnection> {
-        let value = run
-            .connections
-            .get(what)
-            .ok_or(NoConnection::NotConnected { what })?;
-        let spelled = Spelled::deserialize(value).map_err(|error| NoConnection::Unusable {
-            what,
-            why: error.to_string(),
-        })?;
+        let spelled = spelled(run, what)?;
         if spelled.backend != "recording" {
             return Err(NoConnection::UnknownBackend {
                 what,

@@ -37,6 +37,7 @@ impl Credentials {
         let reader = Reader {
             tenant: run.tenant,
             run: run.investigation,
+            epoch: run.epoch,
         };
         let is_watched = self.cached.holds_for(run.investigation);
         let credential = self.cached.read(reader, name).await?;

@@ -5,7 +5,7 @@ use nightshift_store::{Role, Store};
 use sqlx::{AssertSqlSafe, PgPool};
 
 /// Statements that a role taken over would try, and that its own work never needs.
-const REFUSED: [(Role, &str); 27] = [
+const REFUSED: [(Role, &str); 28] = [
     (Role::Intake, "select report from reports"),
     (Role::Intake, "select content from evidence"),
     (Role::Intake, "update endpoints set secret_refs = '{}'"),
@@ -13,6 +13,7 @@ const REFUSED: [(Role, &str); 27] = [
     (Role::Intake, "update investigations set state = 'working'"),
     (Role::Session, "select body from messages"),
     (Role::Session, "select secret_refs from endpoints"),
+    (Role::Session, "select config from connections"),
     (Role::Session, "insert into alerts select * from alerts"),
     (Role::Session, "update sandboxes set epoch = 9"),
     (

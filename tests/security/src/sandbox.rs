@@ -114,6 +114,7 @@ async fn run(machined: &Machined, setting: &Setting, session: SocketAddr) -> Res
         keys: Arc::new(SigningKeys::open(key, secrets, None).await?),
         issuer: "https://session.test".into(),
         briefing: Arc::new(Briefing::default()),
+        servers: None,
     };
     let listener = tokio::net::TcpListener::bind(session).await?;
     tokio::spawn(async move { axum::serve(listener, router(state)).await });

@@ -20,7 +20,7 @@ use reqwest::Url;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{
+use super::{
     iam::{Request, Says, may, says},
     issuer::{NOW, TAGS},
     policies::{ACCOUNT, ISSUER, READER, REGION, deployed},
@@ -36,7 +36,8 @@ pub(crate) struct Kept {
 /// The account.
 #[derive(Clone)]
 pub(crate) struct Cloud {
-    key: VerifyingKey,
+    /// The issuer's keys by their ids: what AWS fetches from the issuer's address.
+    keys: Arc<HashMap<String, VerifyingKey>>,
     pub(crate) secrets: Arc<Mutex<BTreeMap<String, Kept>>>,
     sessions: Arc<Mutex<HashMap<String, Session>>>,
     pub(crate) calls: Arc<Mutex<Vec<String>>>,
@@ -53,9 +54,9 @@ struct Session {
 }
 
 impl Cloud {
-    pub(crate) fn trusting(key: VerifyingKey) -> Self {
+    pub(crate) fn trusting(keys: HashMap<String, VerifyingKey>) -> Self {
         Self {
-            key,
+            keys: Arc::new(keys),
             secrets: Arc::default(),
             sessions: Arc::default(),
             calls: Arc::default(),
@@ -203,14 +204,11 @@ fn proved(cloud: &Cloud, token: &str) -> Result<Value, Refused> {
     let bytes = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| invalid);
     let json = |part: &str| serde_json::from_slice::<Value>(&bytes(part)?).map_err(|_| invalid);
     let header = json(header)?;
-    if header["alg"] != "ES256" || header["kid"] != "current" {
-        return Err(invalid);
-    }
+    let key = header["kid"].as_str().and_then(|kid| cloud.keys.get(kid));
+    let key = key.filter(|_| header["alg"] == "ES256").ok_or(invalid)?;
     let signature = Signature::from_slice(&bytes(signature)?).map_err(|_| invalid)?;
     let message = &token[..token.rfind('.').ok_or(invalid)?];
-    cloud
-        .key
-        .verify(message.as_bytes(), &signature)
+    key.verify(message.as_bytes(), &signature)
         .map_err(|_| invalid)?;
     let claims = json(claims)?;
     if claims["iss"] != format!("https://{ISSUER}") || claims["aud"] != "sts.amazonaws.com" {

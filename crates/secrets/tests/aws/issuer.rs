@@ -8,7 +8,7 @@ use p256::ecdsa::{Signature, SigningKey, signature::Signer};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::policies::ISSUER;
+use super::policies::ISSUER;
 
 pub(crate) const NOW: i64 = 1_790_000_000;
 /// The claim that session tags come in, as the IAM user guide spells it.

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::Value;
 
-use crate::iam::{Request, Says, may, says};
+use super::iam::{Request, Says, may, says};
 
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const REGION: &str = "eu-west-1";
@@ -14,8 +14,10 @@ pub(crate) const A: &str = "0192f0c1-0000-7000-8000-00000000000a";
 pub(crate) const B: &str = "0192f0c1-0000-7000-8000-00000000000b";
 
 fn text(name: &str) -> String {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/policies");
-    fs::read_to_string(folder.join(name)).unwrap()
+    // Other tests use these stand-ins too, from other depths.
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let folder = above.find_map(|it| Some(it.join("infra/policies")).filter(|it| it.is_dir()));
+    fs::read_to_string(folder.unwrap().join(name)).unwrap()
 }
 
 /// A policy as it is deployed.

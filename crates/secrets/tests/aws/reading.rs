@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use nightshift_domain::{InvestigationId, TenantId};
+use nightshift_domain::{Epoch, InvestigationId, TenantId};
 use nightshift_secrets::{
     Cached, CredentialName, Reader, SecretError, Secrets,
     aws::{AwsSecrets, Clock, Place, session_policy},
@@ -42,7 +42,8 @@ struct World {
 async fn world() -> World {
     nightshift_http::tls::choose();
     let issuer = Issuer::new(1);
-    let cloud = Cloud::trusting(VerifyingKey::from(&issuer.key));
+    let key = VerifyingKey::from(&issuer.key);
+    let cloud = Cloud::trusting([("current".to_owned(), key)].into());
     cloud.keep(A, "loki", OURS, Some(A));
     cloud.keep(A, "pagerduty", "our-other", Some(A));
     cloud.keep(B, "loki", THEIRS, Some(B));
@@ -78,7 +79,8 @@ fn reader(tenant: &str) -> Reader {
     let uuid = format!("ten_{}", tenant.replace('-', ""));
     let tenant: TenantId = uuid.parse().unwrap();
     let run = InvestigationId::generate();
-    Reader { tenant, run }
+    let epoch = Epoch(1);
+    Reader { tenant, run, epoch }
 }
 
 fn name(text: &str) -> CredentialName {

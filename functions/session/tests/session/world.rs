@@ -126,6 +126,7 @@ impl World {
             ),
             issuer: "https://session.test".into(),
             briefing: Arc::new(Briefing::default()),
+            servers: None,
         };
         Self {
             issuer,

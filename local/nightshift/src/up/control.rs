@@ -135,6 +135,7 @@ impl Control {
             token_issuer: TOKEN_ISSUER.to_owned(),
             signing_key: SigningKey::File(checkout.local()?.join("signing.pem")),
             briefing: Briefing::from_env(&mut Environment::of_this_process()),
+            servers: None,
         };
         let kept = Arc::new(FileSecrets::new(secrets.path()));
         let session = session

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::Result;
-use nightshift_domain::{InvestigationId, TenantId};
+use nightshift_domain::{Epoch, InvestigationId, TenantId};
 use nightshift_secrets::{
     Cached, CredentialName, LocalSecrets, MasterKey, Reader, Secrets, TenantKeys, Vault,
 };
@@ -62,6 +62,7 @@ fn keeper() -> Result<Keeper> {
         readers.push(Reader {
             tenant,
             run: InvestigationId::generate(),
+            epoch: Epoch(1),
         });
     }
     let secrets = LocalSecrets::new(folder.path().to_owned(), keys);

@@ -144,6 +144,7 @@ impl World {
             keys: Arc::new(SigningKeys::open(file, secrets, None).await?),
             issuer: "https://session.test".into(),
             briefing: Arc::new(Briefing::default()),
+            servers: None,
         };
         let session = serve(router(state)).await?;
         let world = Self {
