@@ -45,16 +45,13 @@ pub async fn send(
     if !planted(Plant::QuestionWithoutLock) {
         tx.lock_investigation(id).await?;
     }
-    let found = tx
-        .investigation(id)
-        .await?
-        .ok_or(MessageError::Unknown(id))?;
-    if tenant.is_some_and(|tenant| tenant != found.tenant) {
-        return Err(MessageError::Unknown(id));
-    }
-    if found.state.deadline_at().is_none() {
-        return Err(MessageError::Closed(id));
-    }
+    let found = match askable(tx.investigation(id).await?, tenant, id) {
+        Ok(found) => found,
+        Err(refused) => {
+            tx.rollback().await?;
+            return Err(refused);
+        }
+    };
     let message = tx.add_message(found.tenant, id, author, text, now).await?;
     tx.add_event(
         id,
@@ -67,6 +64,22 @@ pub async fn send(
     tx.commit().await?;
     announce(store);
     Ok(message)
+}
+
+/// The investigation, if this tenant may ask about it and it is not over.
+fn askable(
+    found: Option<Investigation>,
+    tenant: Option<TenantId>,
+    id: InvestigationId,
+) -> Result<Investigation, MessageError> {
+    let found = found.ok_or(MessageError::Unknown(id))?;
+    if tenant.is_some_and(|tenant| tenant != found.tenant) {
+        return Err(MessageError::Unknown(id));
+    }
+    if found.state.deadline_at().is_none() {
+        return Err(MessageError::Closed(id));
+    }
+    Ok(found)
 }
 
 /// Starts the sandbox of a resting investigation again; anything else is left as it is.

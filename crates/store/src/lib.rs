@@ -205,4 +205,10 @@ impl Tx {
         }
         watched.at("tx.committed").await
     }
+
+    /// Takes everything back, and its locks with it. A transaction that is dropped does so too, but only when its
+    /// connection is used again: whoever looks in between passes over what is locked.
+    pub async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.conn.rollback().await?)
+    }
 }
