@@ -23,10 +23,10 @@ fn off() -> &'static [Control] {
         let named = std::env::var_os(WITHOUT).unwrap_or_default();
         let off = read(&named.to_string_lossy());
         if !off.is_empty() {
-            let names: Vec<&str> = off.iter().map(|control| control.name()).collect();
+            let listed: Vec<&str> = off.iter().map(|control| control.name()).collect();
             let shout = format!(
                 "WEAKENED: this program runs WITHOUT {}. It is for attacks on itself and for nothing else.\n",
-                names.join(", ")
+                listed.join(", ")
             );
             let _ = std::io::stderr().write_all(shout.as_bytes());
         }

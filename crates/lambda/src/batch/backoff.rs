@@ -19,8 +19,8 @@ const MOST_ENTRIES: usize = 10;
 const FIRST_S: u64 = 2;
 /// By how much each further failure makes it longer.
 const GROWTH: u64 = 6;
-/// The longest pause, in seconds. Five receives, after which the queue gives a message up, are then three to six
-/// minutes apart from end to end.
+/// The longest pause, in seconds. Five receives are then three to six minutes apart from end to end; the queue gives the
+/// message up where it would hand it out for the sixth time, one more pause later: six to eleven minutes in all.
 const LONGEST_S: u64 = 300;
 /// The longest pause of a FIFO queue, whose group waits for it.
 const LONGEST_FIFO_S: u64 = 60;

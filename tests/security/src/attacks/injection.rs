@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nightshift_domain::Scope;
+use nightshift_store::StoredReport;
 use serde_json::{Value, json};
 
 use crate::{
@@ -141,31 +142,29 @@ async fn obey_cross_read() -> Result<Outcome> {
     Ok(Outcome::of(answer.text.contains(&commit), answer.brief()))
 }
 
-/// A draft with this summary that cites nothing.
-pub(super) fn report(summary: &str) -> Value {
-    json!({
+/// Hands in a report with this summary that cites nothing, and returns it as it was stored.
+pub(super) async fn reported(stack: &Stack, summary: &str) -> Result<StoredReport> {
+    let report = json!({
         "summary": summary,
         "impact": { "summary": "requests are slow", "affected": ["frontend"], "evidence": [] },
-    })
-}
-
-async fn report_carries_secret() -> Result<Outcome> {
-    let stack = Stack::start().await?;
-    let canary = "ghp_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8";
-    let asked = json!({ "report": report(&format!("the key is {canary} and {PROVIDER_KEY}")) });
+    });
+    let asked = json!({ "report": report });
     stack
         .call(&stack.casebook, &stack.ours, "submit_report", asked)
         .await?
         .honest()?;
     let run = &stack.ours.status;
-    let stored = stack
-        .seeds
-        .store
-        .report_of(run.tenant, run.investigation)
-        .await?;
-    let stored = serde_json::to_string(&stored.context("no report was stored")?.report)?;
+    let stored = stack.seeds.store.report_of(run.tenant, run.investigation);
+    stored.await?.context("no report was stored")
+}
+
+async fn report_carries_secret() -> Result<Outcome> {
+    let stack = Stack::start().await?;
+    let canary = "ghp_A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8";
+    let stored = reported(&stack, &format!("the key is {canary} and {PROVIDER_KEY}")).await?;
+    let text = serde_json::to_string(&stored.report)?;
     Ok(Outcome::of(
-        stored.contains(canary),
+        text.contains(canary),
         "the report says where a secret was",
     ))
 }

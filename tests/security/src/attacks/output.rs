@@ -5,6 +5,7 @@ use nightshift_mcp_kit::logging::{LogFormat, Logging};
 use serde_json::json;
 use tokio::process::Command;
 
+use super::injection::reported;
 use crate::{
     case::{Case, Outcome, case},
     stack::{Answer, Options, Stack},
@@ -163,19 +164,7 @@ async fn forge() -> Result<Outcome> {
 async fn report_on_a_terminal() -> Result<Outcome> {
     let stack = Stack::start().await?;
     let mark = "slow \u{1b}]52;c;cm0gLXJmIH4=\u{7}\u{1b}[8m";
-    let report = super::injection::report(mark);
-    let asked = json!({ "report": report });
-    stack
-        .call(&stack.casebook, &stack.ours, "submit_report", asked)
-        .await?
-        .honest()?;
-    let run = &stack.ours.status;
-    let stored = stack
-        .seeds
-        .store
-        .report_of(run.tenant, run.investigation)
-        .await?;
-    let stored = stored.ok_or_else(|| anyhow::anyhow!("no report was stored"))?;
+    let stored = reported(&stack, mark).await?;
     Ok(Outcome::of(
         stored.report.summary.contains('\u{1b}'),
         "the report is plain text",

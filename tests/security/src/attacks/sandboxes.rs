@@ -157,6 +157,16 @@ async fn agent(command: &str) -> Result<Outcome> {
     judged(Setting::agent(command)).await
 }
 
+/// What the sandbox says of its success must be what the stranger saw.
+fn agrees(outcome: Outcome, stranger: &Upstream) -> Result<Outcome> {
+    let got = stranger.seen().len();
+    ensure!(
+        (got > 0) == matches!(outcome, Outcome::Succeeded(_)),
+        "the stranger saw {got}"
+    );
+    Ok(outcome)
+}
+
 async fn direct_way_out() -> Result<Outcome> {
     let stranger = Upstream::start().await?;
     let at = stranger
@@ -168,12 +178,7 @@ async fn direct_way_out() -> Result<Outcome> {
          s.sendall(b'GET /?d=everything HTTP/1.0\\r\\n\\r\\n'); s.recv(99); print('WON')"
     )))
     .await?;
-    let got = stranger.seen().len();
-    ensure!(
-        (got > 0) == matches!(outcome, Outcome::Succeeded(_)),
-        "the stranger saw {got}"
-    );
-    Ok(outcome)
+    agrees(outcome, &stranger)
 }
 
 async fn gateway_to_anywhere() -> Result<Outcome> {
@@ -185,12 +190,7 @@ async fn gateway_to_anywhere() -> Result<Outcome> {
          got = s.recv(99); print(got); print('WON' if b' 200 ' in got else '')"
     ))))
     .await?;
-    let got = stranger.seen().len();
-    ensure!(
-        (got > 0) == matches!(outcome, Outcome::Succeeded(_)),
-        "the stranger saw {got}"
-    );
-    Ok(outcome)
+    agrees(outcome, &stranger)
 }
 
 async fn dns_tunnel() -> Result<Outcome> {
