@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 
 /// The queue that gets a message which nobody can read.
 const QUEUE: &str = "nightshift-pool-refill";
-/// How long it takes until a message that fails each time is given up: five pauses that grow to five minutes,
-/// since the queue notices only when it would hand it out for the sixth time.
-const GIVEN_UP: Duration = Duration::from_mins(13);
+/// How long it takes until a message that fails each time is given up, at most: four pauses that grow to five minutes.
+const GIVEN_UP: Duration = Duration::from_mins(8);
 /// No step of any version.
 const POISON: &str = r#"{"v": 2, "step": {"kind": "refill", "pool": "poison"}}"#;
 

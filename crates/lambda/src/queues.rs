@@ -22,6 +22,9 @@ pub enum Queue {
 }
 
 impl Queue {
+    /// Receives after which a queue gives a message up.
+    pub const MAX_RECEIVES: u32 = 5;
+
     /// Every queue.
     pub const ALL: [Self; 6] = [
         Self::Claim,

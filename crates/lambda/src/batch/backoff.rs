@@ -19,8 +19,7 @@ const MOST_ENTRIES: usize = 10;
 const FIRST_S: u64 = 2;
 /// By how much each further failure makes it longer.
 const GROWTH: u64 = 6;
-/// The longest pause, in seconds. Five receives are then three to six minutes apart from end to end; the queue gives the
-/// message up where it would hand it out for the sixth time, one more pause later: six to eleven minutes in all.
+/// The longest pause, in seconds. A message that fails each time is then given up after three to six and a half minutes.
 const LONGEST_S: u64 = 300;
 /// The longest pause of a FIFO queue, whose group waits for it.
 const LONGEST_FIFO_S: u64 = 60;
@@ -47,8 +46,12 @@ pub async fn bring_back(sqs: &Sqs, queue: Queue, messages: &[Message], again: &[
     join_all(told).await;
 }
 
-/// Between half of the pause and all of it, so that what failed together does not come together.
+/// Between half of the pause and all of it, so that what failed together does not come together. None after the last
+/// failure: a queue gives a message up only where it would hand it out once more, and people wait to hear of it.
 fn pause_s(queue: Queue, received: u32, roll: u64) -> u64 {
+    if received >= Queue::MAX_RECEIVES {
+        return 0;
+    }
     let longest = if queue.is_fifo() {
         LONGEST_FIFO_S
     } else {
@@ -103,23 +106,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pause_grows_with_each_failure_up_to_the_longest_and_is_never_nothing() {
+    fn a_pause_grows_with_each_failure_up_to_the_longest_and_the_last_is_followed_by_none() {
         let pauses = |queue: Queue, roll: u64| -> Vec<u64> {
-            (1..=5)
+            (1..=6)
                 .map(|received| pause_s(queue, received, roll))
                 .collect()
         };
-        assert_eq!(pauses(Queue::Retire, 0), [2, 12, 72, 300, 300]);
-        assert_eq!(pauses(Queue::Claim, 0), [2, 12, 60, 60, 60]);
+        assert_eq!(pauses(Queue::Retire, 0), [2, 12, 72, 300, 0, 0]);
+        assert_eq!(pauses(Queue::Claim, 0), [2, 12, 60, 60, 0, 0]);
         for roll in 0..1_000 {
-            for (pause, whole) in pauses(Queue::Retire, roll)
-                .into_iter()
-                .zip([2, 12, 72, 300, 300])
-            {
+            let wholes = [2, 12, 72, 300];
+            for (pause, whole) in pauses(Queue::Retire, roll).into_iter().zip(wholes) {
                 assert!(pause * 2 >= whole && pause <= whole, "{pause} of {whole}");
             }
         }
-        assert_eq!(pause_s(Queue::Retire, u32::MAX, 0), 300);
         assert_eq!(pause_s(Queue::Retire, 0, 0), 2);
     }
 }

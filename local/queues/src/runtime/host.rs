@@ -208,12 +208,13 @@ impl Deployed {
                 } else {
                     ailment
                 };
-                let told = ailment.told(&self.function.name, request, instance.tail.text());
-                if spared {
-                    return (Err(told.into()), Some(instance), None);
-                }
-                instance.end().await;
-                (Err(told.into()), None, None)
+                let (tail, instance) = if spared {
+                    (instance.tail(), Some(instance))
+                } else {
+                    (instance.end().await, None)
+                };
+                let told = ailment.told(&self.function.name, request, tail);
+                (Err(told.into()), instance, None)
             }
         }
     }
@@ -235,9 +236,7 @@ impl Deployed {
         match instance.get_ready(patience).await {
             Ok(()) => Ok(instance),
             Err(ailment) => {
-                let tail = instance.tail.clone();
-                instance.end().await;
-                let tail = tail.text();
+                let tail = instance.end().await;
                 tracing::warn!(
                     function = self.function.name,
                     ?ailment,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::Child,
@@ -29,6 +30,9 @@ use super::{
     tail::{Log, Tail},
 };
 
+/// How long the last words of a process that is gone are waited for. What it started may hold its output open for ever.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// A process of a function. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Instance {
@@ -38,7 +42,9 @@ pub(super) struct Instance {
     /// Its runtime waits for an event.
     ready: Option<oneshot::Sender<Event>>,
     /// What it printed last.
-    pub(super) tail: Tail,
+    tail: Tail,
+    /// The readers of what it prints.
+    readers: Vec<JoinHandle<()>>,
     /// The version of its function.
     pub(super) version: Version,
 }
@@ -81,18 +87,17 @@ impl Instance {
             .kill_on_drop(true);
         let mut child = nursery.spawn(command).await.map_err(not_started)?;
         let tail = Tail::default();
-        if let Some(output) = child.stdout.take() {
-            tail.follow(output, log.clone());
-        }
-        if let Some(output) = child.stderr.take() {
-            tail.follow(output, log.clone());
-        }
+        let printed = child.stdout.take();
+        let printed = printed.map(|output| tail.follow(output, log.clone()));
+        let complained = child.stderr.take();
+        let complained = complained.map(|output| tail.follow(output, log.clone()));
         Ok(Self {
             child,
             calls,
             server,
             ready: None,
             tail,
+            readers: printed.into_iter().chain(complained).collect(),
             version,
         })
     }
@@ -196,10 +201,18 @@ impl Instance {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Kills it and waits until it is gone.
-    pub(super) async fn end(mut self) {
+    /// What it printed last, so far.
+    pub(super) fn tail(&self) -> String {
+        self.tail.text()
+    }
+
+    /// Kills it and waits until it is gone and what it printed is read. Returns what it printed last.
+    pub(super) async fn end(mut self) -> String {
         // It may be gone already, which is as well.
         let _ = self.child.kill().await;
+        let readers = join_all(std::mem::take(&mut self.readers));
+        let _ = tokio::time::timeout(LAST_WORDS, readers).await;
+        self.tail.text()
     }
 
     /// What comes first; of several that came, what was said counts before how it ended.

@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    task::JoinHandle,
+};
 
 /// Lines kept in memory; Lambda's tail is 4 KB.
 const LINES: usize = 24;
@@ -44,8 +47,12 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Reads `output` to its end, into the log and the tail.
-    pub(super) fn follow(&self, output: impl AsyncRead + Unpin + Send + 'static, log: Log) {
+    /// Reads `output` into the log and the tail, in a task that ends with it.
+    pub(super) fn follow(
+        &self,
+        output: impl AsyncRead + Unpin + Send + 'static,
+        log: Log,
+    ) -> JoinHandle<()> {
         let tail = self.clone();
         tokio::spawn(async move {
             let mut output = BufReader::new(output);
@@ -60,7 +67,7 @@ impl Tail {
                 tail.keep(text.trim_end());
                 line.clear();
             }
-        });
+        })
     }
 
     /// The lines, oldest first.

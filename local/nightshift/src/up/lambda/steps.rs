@@ -10,8 +10,6 @@ use super::{Functions, functions::FUNCTIONS};
 
 /// What the queues' names begin with.
 pub(super) const PREFIX: &str = "nightshift-";
-/// Receives after which a message is given up.
-const MAX_RECEIVES: u32 = 5;
 /// How long a queue of what was given up keeps it, in seconds: as long as SQS can.
 const DEAD_RETENTION_S: u32 = 14 * 24 * 3_600;
 
@@ -63,7 +61,8 @@ impl QueueSpec {
     /// What the queue is told, by SQS's names.
     pub(super) fn attributes(&self, dead_arn: &str) -> BTreeMap<String, String> {
         let visibility_s = 6 * self.timeout.as_secs();
-        let redrive = json!({"deadLetterTargetArn": dead_arn, "maxReceiveCount": MAX_RECEIVES});
+        let redrive =
+            json!({"deadLetterTargetArn": dead_arn, "maxReceiveCount": Queue::MAX_RECEIVES});
         BTreeMap::from([
             ("VisibilityTimeout".to_owned(), visibility_s.to_string()),
             ("RedrivePolicy".to_owned(), redrive.to_string()),
