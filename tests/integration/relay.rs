@@ -6,7 +6,6 @@ use anyhow::Result;
 use chrono::TimeDelta;
 use nightshift_engine::{
     Clock,
-    claim::claim,
     relay::{self, InProcess},
 };
 use nightshift_store::Settlement;
@@ -110,59 +109,5 @@ async fn a_step_that_keeps_failing_is_parked_with_its_error(pg: PgPool) -> Resul
             .await?;
     assert_eq!(kind, "provision");
     assert!(error.contains("took effect is unknown"), "{error}");
-    Ok(())
-}
-
-#[sqlx::test(migrations = "../migrations")]
-async fn of_wakes_for_one_pool_the_oldest_is_handed_over_for_all_and_nothing_else_is_folded(
-    pg: PgPool,
-) -> Result<()> {
-    let world = World::builder().ready(2).build(pg).await?;
-    for key in ["one", "two"] {
-        world.alert(key).await?;
-    }
-    claim(&world.platform, world.pool).await?;
-    for key in ["three", "four", "five"] {
-        world.alert(key).await?;
-    }
-    let lease = TimeDelta::seconds(60);
-
-    let leased = world
-        .store()
-        .lease_steps(world.clock.now(), lease, 10)
-        .await?;
-    let kinds: Vec<_> = leased
-        .iter()
-        .map(|step| (step.kind.as_str(), step.stands_for))
-        .collect();
-    let left: i64 = sqlx::query_scalar("select count(*) from outbox")
-        .fetch_one(&world.pg)
-        .await?;
-
-    assert_eq!(
-        kinds,
-        [
-            ("claim_wake", 5),
-            ("dispatch", 1),
-            ("dispatch", 1),
-            ("refill", 1)
-        ]
-    );
-    assert_eq!(
-        left, 4,
-        "what was folded is gone, what stands for it is not"
-    );
-    // The one that stands for all comes again like any other.
-    world.clock.advance(TimeDelta::seconds(61));
-    let again = world
-        .store()
-        .lease_steps(world.clock.now(), lease, 10)
-        .await?;
-    assert_eq!(again.len(), 4);
-    assert!(
-        again
-            .iter()
-            .all(|step| step.stands_for == 1 && step.attempt == 2)
-    );
     Ok(())
 }

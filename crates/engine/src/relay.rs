@@ -62,11 +62,6 @@ struct Relay {
     freed: Notify,
 }
 
-/// The outbox's rows that these steps stand for.
-fn rows(leased: &[LeasedStep]) -> i64 {
-    leased.iter().map(|step| step.stands_for).sum()
-}
-
 /// What one look at the outbox found.
 #[derive(Debug, Clone, Copy, Default)]
 struct Scan {
@@ -121,7 +116,7 @@ impl Relay {
             .await?;
         let scan = Scan {
             leased: leased.len(),
-            more: rows(&leased) == limit,
+            more: leased.len() == most,
         };
         for batch in self.carrier.batches(leased) {
             // Steps that share no batch need more room than was there: their leases outlast the wait.

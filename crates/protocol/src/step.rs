@@ -87,10 +87,6 @@ pub enum Step {
 }
 
 impl Step {
-    /// Kinds that only say that a group is to be looked at. Of several that are due for one group, the first does for
-    /// all: what made the others necessary was committed before it is carried out.
-    pub const LOOKS: [&str; 2] = ["claim_wake", "refill"];
-
     /// The step's name in the outbox, in logs and as a queue's name.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

@@ -1,9 +1,7 @@
 //! The `outbox` table: steps to carry out.
 //!
 //! A row is leased while it is handed over and deleted afterwards. A lease that runs out is taken again: at
-//! least once, never lost. Of rows that only ask for a look at the same group, the oldest is handed over for all; the
-//! others are deleted when it is leased. That cannot lose one: none is read before it is committed, and the look
-//! comes after the lease.
+//! least once, never lost.
 //!
 //! Neither leasing nor deleting waits for the disk. A crash of the server may forget the last of them (never
 //! the row, nor what was committed before it): the step is then handed over once more, as after any crash.
@@ -30,8 +28,6 @@ pub struct LeasedStep {
     pub created_at: DateTime<Utc>,
     /// When it was due.
     pub due_at: DateTime<Utc>,
-    /// How many rows it is handed over for, itself among them.
-    pub stands_for: i64,
 }
 
 impl AsRef<Self> for LeasedStep {
@@ -99,8 +95,8 @@ impl Tx {
 }
 
 impl Store {
-    /// Takes up to `limit` due rows for `lease`, oldest first, as the steps that stand for them. Relays that run side by
-    /// side pass over each other's rows.
+    /// Takes up to `limit` due steps for `lease`, oldest first. Relays that run side by side pass over each
+    /// other's rows.
     #[tracing::instrument(name = "store.outbox.lease", skip(self))]
     pub async fn lease_steps(
         &self,
@@ -114,35 +110,23 @@ impl Store {
             r#"with due as materialized (
                  -- Not a plain subquery: the planner may run one anew for each row, and each time
                  -- it passes over those that were taken already, beyond the limit.
-                 select id, kind, group_key from outbox
+                 select id from outbox
                   where dead_at is null and due_at <= $1
                     and (leased_until is null or leased_until <= $1)
                   order by due_at, id
                   limit $3
                     for update skip locked
-             ), ranked as materialized (
-                 select id,
-                        case when kind = any($4) then row_number() over in_order else 1 end as place,
-                        case when kind = any($4) then count(*) over alike else 1 end as stands_for
-                   from due
-                 window alike as (partition by kind, group_key),
-                        in_order as (partition by kind, group_key order by id)
-             ), folded as (
-                 -- An array, and not a join, which could be planned as a walk through the table.
-                 delete from outbox where id = any(array(select id from ranked where place > 1))
              )
              update outbox o
                 set leased_until = $2, attempts = o.attempts + 1
-               from ranked
+               from due
               where (select set_config('synchronous_commit', 'off', true)) = 'off'
-                and o.id = ranked.id
-                and ranked.place = 1
+                and o.id = due.id
              returning o.id, o.kind, o.group_key, o.attempts as "attempt", o.payload, o.created_at,
-                       o.due_at, ranked.stands_for as "stands_for!""#,
+                       o.due_at"#,
             now,
             now + lease,
             limit,
-            &Step::LOOKS.map(str::to_owned),
         )
         .fetch_all(&self.pool)
         .await?;

@@ -61,7 +61,7 @@ async fn drain(
     loop {
         let now = clock.now();
         let leased = store.lease_steps(now, lease, AT_ONCE).await?;
-        let more = super::rows(&leased) == AT_ONCE;
+        let more = i64::try_from(leased.len()).unwrap_or(AT_ONCE) == AT_ONCE;
         let batches = carrier.batches(leased);
         let handed = batches
             .iter()
