@@ -109,6 +109,15 @@ impl App {
     pub fn from_env<T>(
         more: impl FnOnce(&mut Environment) -> Option<T>,
     ) -> Result<(Self, T), StartError> {
+        Self::with_connections(CONNECTIONS, more)
+    }
+
+    /// The same with at most so many connections to the database. A pool opens another one wherever the last is not
+    /// yet returned, and each costs its time at a cold start.
+    pub fn with_connections<T>(
+        connections: u32,
+        more: impl FnOnce(&mut Environment) -> Option<T>,
+    ) -> Result<(Self, T), StartError> {
         let mut env = Environment::of_this_process();
         telemetry::start(&mut env);
         let (parts, more) = Parts::from_env(&mut env, more);
@@ -116,7 +125,7 @@ impl App {
             return Err(env.faults().into());
         };
         env.settle()?;
-        Ok((parts.build()?, more))
+        Ok((parts.build(connections)?, more))
     }
 
     /// What the use cases run on.
@@ -175,9 +184,9 @@ impl Parts {
         (parts(), more)
     }
 
-    fn build(self) -> Result<App, StartError> {
+    fn build(self, connections: u32) -> Result<App, StartError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Store::lazy(&self.database, CONNECTIONS)?;
+        let store = Store::lazy(&self.database, connections)?;
         let secrets = self.keeper.open(&self.aws);
         let kms = Kms::new(self.aws.clone(), self.kms_endpoint, Arc::clone(&clock));
         let sqs = Sqs::new(self.aws, self.queues, self.endpoint, Arc::clone(&clock));
@@ -262,7 +271,7 @@ mod tests {
         ]);
         let (parts, more) = Parts::from_env(&mut env, |_| Some(()));
         env.settle().unwrap();
-        let app = parts.unwrap().build().unwrap();
+        let app = parts.unwrap().build(1).unwrap();
         assert_eq!(more, Some(()));
         assert!(!format!("{app:?} {:?}", app.sqs).contains("hunter2"));
     }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
 use nightshift_engine::{
     Clock, causes, dead_letters,
     steps::{self, StepError},
@@ -42,21 +43,25 @@ impl DeadLetters {
     /// parked twice.
     #[tracing::instrument(name = "lambda.dead_letters.park", skip_all)]
     pub async fn park(&self, until: Instant) -> Result<usize, StoreError> {
+        let each = Queue::ALL.map(|queue| self.park_those_of(queue, until));
+        let parked = try_join_all(each).await?;
+        Ok(parked.into_iter().sum())
+    }
+
+    async fn park_those_of(&self, queue: Queue, until: Instant) -> Result<usize, StoreError> {
         let mut parked = 0;
-        for queue in Queue::ALL {
-            while Instant::now() < until {
-                let messages = self.take(queue).await;
-                if messages.is_empty() {
-                    break;
-                }
-                let now = self.clock.now();
-                let letters: Vec<GivenUp> = messages
-                    .iter()
-                    .filter_map(|message| letter(queue, message, now))
-                    .collect();
-                parked += dead_letters::park(&self.store, &*self.clock, &letters).await?;
-                self.delete(queue, &messages).await;
+        while Instant::now() < until {
+            let messages = self.take(queue).await;
+            if messages.is_empty() {
+                break;
             }
+            let now = self.clock.now();
+            let letters: Vec<GivenUp> = messages
+                .iter()
+                .filter_map(|message| letter(queue, message, now))
+                .collect();
+            parked += dead_letters::park(&self.store, &*self.clock, &letters).await?;
+            self.delete(queue, &messages).await;
         }
         Ok(parked)
     }

@@ -46,11 +46,9 @@ impl Sweeper {
     /// wait for it.
     pub async fn sweep(&self, until: Instant) -> Result<(), Unfinished> {
         self.app.publisher.publish(PUBLISHING).await;
-        let swept = done("sweep", &sweep(&self.platform).await.map(drop));
-        let parked = done(
-            "park dead letters",
-            &self.dead_letters.park(until).await.map(drop),
-        );
+        let (swept, parked) = tokio::join!(sweep(&self.platform), self.dead_letters.park(until));
+        let swept = done("sweep", &swept.map(drop));
+        let parked = done("park dead letters", &parked.map(drop));
         self.app.publisher.publish(PUBLISHING).await;
         let measured = done(
             "measure",

@@ -6,9 +6,12 @@ use nightshift_engine::Settings;
 use nightshift_lambda::{App, machines::MachinesConfig, schedule};
 use nightshift_sweep::Sweeper;
 
+/// A sweep does one thing after the other; what waits in a queue is parked beside it.
+const CONNECTIONS: u32 = 2;
+
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    let (app, machines) = App::from_env(MachinesConfig::from_env)?;
+    let (app, machines) = App::with_connections(CONNECTIONS, MachinesConfig::from_env)?;
     let provider = machines.provider(&*app.secrets).await?;
     let platform = app.platform(provider, Settings::default());
     let sweeper = Arc::new(Sweeper::new(app, platform));
