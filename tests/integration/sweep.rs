@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::TimeDelta;
+use nightshift_domain::SandboxId;
 use nightshift_domain::{
     Epoch,
     investigation::{HEARTBEAT_PATIENCE, MAX_RESTARTS, QUEUE_PATIENCE, State},
 };
-use nightshift_engine::{Clock, attest::admit, sweep::sweep};
+use nightshift_engine::{
+    Clock, Platform, attest::admit, provision::app_name, reconcile, sweep::sweep,
+};
+use nightshift_store::{Role, Store};
 use nightshift_tests::{Fault, World};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::time::timeout;
@@ -235,5 +239,45 @@ async fn a_lost_answer_while_provisioning_leaves_no_second_machine(pg: PgPool) -
     assert_eq!(world.cloud.apps().len(), 1);
     assert_eq!(world.cloud.calls("make_app"), 3);
     assert!(world.investigation(id).await?.state.run().is_some());
+    Ok(())
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_sweep_needs_one_connection_whatever_it_finds(pg: PgPool) -> Result<()> {
+    let world = World::builder().ready(2).build(pg.clone()).await?;
+    let id = world.alert("one").await?;
+    world.settle().await?;
+    let run = world
+        .investigation(id)
+        .await?
+        .state
+        .run()
+        .expect("it starts");
+    world.cloud.lose_machine(&app_name(run.sandbox));
+    let ours: sqlx::types::Uuid = sqlx::query_scalar("select id from installation")
+        .fetch_one(&pg)
+        .await?;
+    let orphan = app_name(SandboxId::generate());
+    let marked = ("nightshift_installation", ours.to_string());
+    world.cloud.plant(&orphan, &[(marked.0, &marked.1)]);
+    let alone = Platform {
+        store: Store::new(Role::Engine.acting(&pg.connect_options(), 1).await?),
+        ..world.platform.clone()
+    };
+
+    for _ in 0..2 {
+        timeout(Duration::from_secs(5), sweep(&alone)).await??;
+        world
+            .clock
+            .advance(reconcile::GRACE + TimeDelta::seconds(1));
+    }
+
+    let after = world.investigation(id).await?.state;
+    assert_ne!(
+        after.run().map(|run| run.sandbox),
+        Some(run.sandbox),
+        "its machine is gone"
+    );
+    assert!(!world.cloud.apps().contains(&orphan));
     Ok(())
 }

@@ -37,6 +37,9 @@ impl Tx {
         limit: i64,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, StoreError> {
+        if apps.is_empty() {
+            return Ok(Vec::new());
+        }
         sqlx::query!(
             "insert into sightings (kind, app, first_seen, last_seen)
              select $1, app, $3, $3 from unnest($2::text[]) as seen (app)

@@ -6,8 +6,8 @@ use nightshift_engine::Settings;
 use nightshift_lambda::{App, machines::MachinesConfig, schedule};
 use nightshift_sweep::Sweeper;
 
-/// A sweep does one thing after the other; what waits in a queue is parked beside it.
-const CONNECTIONS: u32 = 2;
+/// A sweep does one thing after the other, and holds no transaction while it begins the next.
+const CONNECTIONS: u32 = 1;
 
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
