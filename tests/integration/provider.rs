@@ -20,7 +20,9 @@ async fn provider(state: &'static str) -> Fly {
                             "timestamp": 1, "request": exit });
         Json(
             json!({ "id": id, "name": "sandbox", "state": state, "region": "here",
-                     "instance_id": "1", "events": [ended] }),
+                     "instance_id": "1", "events": [ended],
+                     "created_at": "2026-07-01T10:00:00Z",
+                     "updated_at": "2026-07-01T10:00:00Z" }),
         )
     });
     let app = Router::new()
