@@ -58,8 +58,8 @@ pub(crate) struct Qemu {
     disks: PathBuf,
     making: Mutex<()>,
     accelerator: Accelerator,
-    /// Turns to boot. Where QEMU executes the instructions, a boot takes a whole processor, and many at once
-    /// all take longer than anybody waits for one.
+    /// Turns to boot. Where QEMU executes the instructions, a boot takes a whole processor, and of many at once
+    /// the first takes as long as all of them.
     boots: Semaphore,
 }
 
