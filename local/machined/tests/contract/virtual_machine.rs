@@ -2,7 +2,7 @@
 
 use nightshift_machines::MachineState;
 
-use crate::world::{World, is_qemu, processes_with, skipped};
+use crate::world::{Made, World, is_qemu, processes_with, skipped};
 
 #[tokio::test]
 async fn a_virtual_machine_has_its_own_kernel_two_disks_one_port_and_nothing_else() {
@@ -76,23 +76,25 @@ async fn machines_boot_as_many_at_once_as_was_said_and_the_others_in_their_turn(
     let watch = async {
         let mut most = 0;
         loop {
+            let there = |made: &Made| !processes_with(&made.machine.id).is_empty();
+            let processes: Vec<bool> = all.iter().map(there).collect();
+            // Time enough for one that has given its turn away to be told of as started.
+            crate::world::pause().await;
             let (mut started, mut booting) = (0, 0);
-            for made in &all {
+            for (made, is_there) in all.iter().zip(processes) {
                 let machine = world
                     .client
                     .machine(&made.app, &made.machine.id)
                     .await
                     .unwrap();
-                // A process that is seen after its machine was not yet started boots, or has just booted.
                 let up = machine.state == MachineState::Started;
                 started += usize::from(up);
-                booting += usize::from(!up && !processes_with(&made.machine.id).is_empty());
+                booting += usize::from(is_there && !up);
             }
             most = most.max(booting);
             if started == all.len() {
                 return most;
             }
-            crate::world::pause().await;
         }
     };
     let (started, most) = tokio::join!(futures_util::future::join_all(starts), watch);
