@@ -13,6 +13,7 @@ mod measures;
 mod message;
 mod pool;
 mod pool_bugs;
+mod provider;
 mod publish;
 mod queues;
 mod relay;

@@ -73,6 +73,17 @@ impl Client {
         state: WaitFor,
         patience: Duration,
     ) -> Result<Waited, MachinesError> {
+        self.wait_any(app, id, &[state], patience).await
+    }
+
+    /// As [`Self::wait`], for whichever of several states comes first.
+    pub async fn wait_any(
+        &self,
+        app: &str,
+        id: &str,
+        states: &[WaitFor],
+        patience: Duration,
+    ) -> Result<Waited, MachinesError> {
         let began = Instant::now();
         loop {
             let left = patience.saturating_sub(began.elapsed());
@@ -80,10 +91,10 @@ impl Client {
                 let waited_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 return Err(MachinesError::WaitTimedOut { waited_ms });
             }
-            match self.wait_once(app, id, state, left).await {
-                Err(MachinesError::NotFound(_)) if state == WaitFor::Destroyed => {
+            match self.wait_once(app, id, states, left).await {
+                Err(MachinesError::NotFound(_)) if states.contains(&WaitFor::Destroyed) => {
                     return Ok(Waited {
-                        state: state.name().to_owned(),
+                        state: WaitFor::Destroyed.name().to_owned(),
                         ..Waited::default()
                     });
                 }
@@ -104,17 +115,18 @@ impl Client {
         &self,
         app: &str,
         id: &str,
-        state: WaitFor,
+        states: &[WaitFor],
         left: Duration,
     ) -> Result<Waited, MachinesError> {
         let whole = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let asked = Duration::from_secs(whole).min(LONGEST);
-        let call = Call::wait(
+        let mut call = Call::wait(
             ["apps", app, "machines", id, "wait"],
             left.min(asked + GRACE),
-        )
-        .query("state", state.name())
-        .query("timeout", &asked.as_secs());
-        self.send(call).await
+        );
+        for state in states {
+            call = call.query("state", state.name());
+        }
+        self.send(call.query("timeout", &asked.as_secs())).await
     }
 }

@@ -177,6 +177,20 @@ async fn not_found_is_destroyed_and_a_400_ends_the_wait() {
 }
 
 #[tokio::test]
+async fn a_wait_for_several_states_names_each_and_ends_with_the_one_that_came() {
+    let (client, _) = provider(|_, request| {
+        let query = request.uri().query().unwrap();
+        assert!(query.starts_with("state=stopped&state=failed&"), "{query}");
+        Json(json!({ "ok": true, "state": "failed", "version": "1" })).into_response()
+    })
+    .await;
+    let either = [WaitFor::Stopped, WaitFor::Failed];
+    let patience = Duration::from_secs(5);
+    let waited = client.wait_any("a", "m", &either, patience).await;
+    assert_eq!(waited.unwrap().state, "failed");
+}
+
+#[tokio::test]
 async fn an_app_is_asked_where_its_last_write_was_answered() {
     let (client, _) = provider(|nth, request| {
         let cookie = request

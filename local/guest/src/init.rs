@@ -3,6 +3,7 @@
 mod become_program;
 mod channel;
 mod ending;
+mod loopback;
 mod modules;
 mod mounts;
 mod reader;
@@ -14,7 +15,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     sync::Arc,
     thread,
     time::Duration,
@@ -57,14 +58,16 @@ fn step<E: Into<io::Error>>(what: impl Into<String>) -> impl FnOnce(E) -> Failed
     }
 }
 
-/// Runs as the first process of a virtual machine, or, when started by it, becomes the program.
-pub fn main() {
+/// Runs as the first process of a virtual machine, or, when started by it, becomes the program. It comes back
+/// only where that failed.
+#[must_use]
+pub fn main() -> ExitCode {
     let asked = std::env::args().nth(1);
     if asked.as_deref() == Some("become") {
         let failed = become_program::become_program();
         // Goes where the program's own words would have gone.
         let _ = writeln!(io::stderr(), "init: {failed}");
-        return;
+        return ExitCode::FAILURE;
     }
     let ran = if asked.as_deref() == Some("probe") {
         mounts::first().map(|()| say(UP))
@@ -78,6 +81,7 @@ pub fn main() {
     rustix::fs::sync();
     let _ = reboot(RebootCommand::PowerOff);
     let _ = reboot(RebootCommand::Restart);
+    ExitCode::FAILURE
 }
 
 fn run() -> Result<(), Failed> {
@@ -95,6 +99,7 @@ fn run() -> Result<(), Failed> {
     };
     set(&brief.now)?;
     sethostname(brief.hostname.as_bytes()).map_err(step("naming the host"))?;
+    loopback::up()?;
     mounts::groups(brief.processes)?;
     root::make(&brief)?;
     let writer = port.try_clone().map_err(step("opening the port again"))?;

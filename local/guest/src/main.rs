@@ -1,5 +1,7 @@
 //! `init` of a sandbox's virtual machine.
 
-fn main() {
-    nightshift_guest::init::main();
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    nightshift_guest::init::main()
 }

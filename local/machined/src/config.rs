@@ -75,6 +75,10 @@ pub struct Args {
     /// For qemu: who executes a guest's instructions.
     #[arg(long, value_enum, default_value_t)]
     pub accelerator: Accelerator,
+    /// For qemu: machines that boot at once; others wait for their turn [default: one for each processor where
+    /// QEMU executes their instructions, else any number].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub boots_at_once: Option<u32>,
     /// Apps at most.
     #[arg(long, default_value_t = 5_000)]
     pub max_apps: usize,
@@ -124,6 +128,7 @@ pub struct Config {
     pub(crate) kernel: Option<PathBuf>,
     pub(crate) guest: Option<PathBuf>,
     pub(crate) accelerator: Accelerator,
+    pub(crate) boots_at_once: Option<u32>,
     pub(crate) max_apps: usize,
     pub(crate) max_volumes: usize,
     pub(crate) max_machines: usize,
@@ -209,6 +214,7 @@ impl Args {
             kernel: self.kernel,
             guest: self.guest,
             accelerator: self.accelerator,
+            boots_at_once: self.boots_at_once,
             max_apps: self.max_apps,
             max_volumes: self.max_volumes,
             max_machines: self.max_machines,

@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod destroy;
 mod disk;
+mod ending;
 mod faults;
 mod gateway;
 mod host;

@@ -8,36 +8,23 @@
 //! ```
 
 use std::{
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use nightshift_machines::{EventRequest, ExitEvent};
 use rustix::process::Signal;
-use tokio::process::Child;
 
 use crate::{
-    backend,
-    cgroups::Group,
-    clock,
+    backend, clock,
     host::Host,
-    qemu::Guest,
     record::MachineRecord,
     refused::Refused,
-    restart::restarts,
     sandbox::{BootError, Init, unpacked},
     state::State,
-    volumes::{Backing, taken},
-    world::MachineCell,
 };
 
-/// Pause before a machine restarts by itself.
-const RESTART_PAUSE: Duration = Duration::from_millis(100);
-/// The exit code of what was killed.
-const KILLED: i32 = 137;
-/// How often a volume that is no file system of its own is measured.
-const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// How long a virtual machine may take to end in order once its program is killed.
+const ORDERLY_END: Duration = Duration::from_secs(5);
 
 impl Host {
     /// Makes a new machine ready to start, and starts it unless that was declined.
@@ -182,6 +169,7 @@ impl Host {
                     Arc::clone(&init),
                     booted.group,
                     booted.guest,
+                    booted.printed,
                 ));
                 if let Some(volume) = volume {
                     tokio::spawn(self.watch_volume(volume, init));
@@ -207,142 +195,6 @@ impl Host {
                 let source = cause.source().map(ToString::to_string).unwrap_or_default();
                 Err(Refused::internal(&format!("{error}: {source}")))
             }
-        }
-    }
-
-    /// Waits for the sandbox's end and draws the consequences.
-    async fn watch(
-        self: Arc<Self>,
-        id: String,
-        mut child: Child,
-        init: Arc<Init>,
-        group: Option<Group>,
-        guest: Option<Arc<Guest>>,
-    ) {
-        if let Some(guest) = &guest {
-            // What it said last, it said before its end; the rest of it ends with us, at once.
-            guest.over().await;
-            init.kill();
-        }
-        let status = child.wait().await;
-        init.kill();
-        init.ended().await;
-        // Before it may start again: the next life's group has the same name.
-        let given_up = tokio::task::spawn_blocking(move || {
-            group.is_some_and(|group| group.ran_out_of_memory())
-        });
-        let oom_killed = given_up.await.unwrap_or_default();
-        let exit = match &guest {
-            None => status.ok().and_then(|status| status.code()),
-            Some(guest) => guest.exit().map(|exit| exit.code),
-        };
-        let exit_code = exit.unwrap_or(KILLED);
-        let inside = guest.as_ref().and_then(|guest| guest.exit());
-        let oom_killed = oom_killed || inside.is_some_and(|exit| exit.out_of_memory);
-        let suspended = guest.is_some_and(|guest| guest.is_suspended());
-        let next = {
-            let mut world = self.world();
-            let Some(cell) = world.machines.get_mut(&id) else {
-                return;
-            };
-            if suspended && cell.record.state == State::Suspending {
-                self.note_suspended(cell)
-            } else {
-                self.note_exit(cell, exit_code, oom_killed)
-            }
-        };
-        match next {
-            AfterExit::Rest => {}
-            AfterExit::Destroy => self.finish_destroy(id).await,
-            AfterExit::Restart(app) => {
-                tokio::time::sleep(self.config.settle.max(RESTART_PAUSE)).await;
-                self.restart(app, id).await;
-            }
-        }
-    }
-
-    /// Ends a machine whose volume has outgrown its size, where nothing else keeps it from that.
-    async fn watch_volume(self: Arc<Self>, id: String, init: Arc<Init>) {
-        let backing = Backing::of(&self.disk, &id);
-        let size = {
-            let world = self.world();
-            world.volumes.get(&id).map(|record| record.volume.size_gb)
-        };
-        let Some(size) = size.filter(|_| backing.image.is_none()) else {
-            return;
-        };
-        loop {
-            let files = backing.files.clone();
-            let measured = tokio::task::spawn_blocking(move || taken(&files)).await;
-            let taken = measured.unwrap_or_default();
-            if taken > size << 30 {
-                tracing::warn!(
-                    volume.id = id,
-                    taken,
-                    size,
-                    "a volume is full, ending its machine"
-                );
-                return init.kill();
-            }
-            if tokio::time::timeout(MEASURE_EVERY, init.ended())
-                .await
-                .is_ok()
-            {
-                return;
-            }
-        }
-    }
-
-    /// Boxed, because a restart leads to a watch, which may lead to a restart.
-    fn restart(
-        self: Arc<Self>,
-        app: String,
-        id: String,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move {
-            if let Err(error) = self.start(&app, &id, "flyd").await {
-                tracing::warn!(?error, machine.id = id, "a machine did not restart");
-            }
-        })
-    }
-
-    fn note_exit(&self, cell: &mut MachineCell, exit_code: i32, oom_killed: bool) -> AfterExit {
-        cell.live = None;
-        cell.active_until = Some(Instant::now() + self.config.settle);
-        let destroying = cell.record.state == State::Destroying;
-        let restarting = !destroying
-            && !cell.stop_asked
-            && !self.is_closing()
-            && restarts(cell, exit_code, Instant::now());
-        let exit = ExitEvent {
-            exit_code,
-            guest_exit_code: exit_code,
-            oom_killed,
-            requested_stop: cell.stop_asked,
-            restarting,
-            signal: if exit_code > 128 { exit_code - 128 } else { 0 },
-            exited_at: Some(clock::now()),
-        };
-        let destroy =
-            destroying || (cell.record.config.auto_destroy && !restarting && !self.is_closing());
-        let state = if destroy {
-            State::Destroying
-        } else {
-            State::Stopped
-        };
-        let request = EventRequest {
-            exit_event: Some(exit),
-        };
-        cell.record
-            .become_state(state, "exit", "flyd", Some(request));
-        self.keep(&cell.record);
-        cell.changed.notify_waiters();
-        if destroy {
-            AfterExit::Destroy
-        } else if restarting {
-            AfterExit::Restart(cell.record.app.clone())
-        } else {
-            AfterExit::Rest
         }
     }
 
@@ -378,8 +230,15 @@ impl Host {
         };
         let init = Arc::clone(&live.init);
         tokio::spawn(async move {
-            if init.ask(signal) {
-                let _ = tokio::time::timeout(timeout, init.ended()).await;
+            let ended = |patience| tokio::time::timeout(patience, init.ended());
+            // A virtual machine whose program is killed ends in order; killed itself it loses what it has
+            // written and not yet brought to its disk.
+            if init.ask(signal)
+                && ended(timeout).await.is_err()
+                && init.guest().is_some()
+                && init.ask(Signal::KILL)
+            {
+                let _ = ended(ORDERLY_END).await;
             }
             init.kill();
         });
@@ -420,10 +279,4 @@ impl Host {
             .filter_map(|cell| cell.live.as_ref());
         live.map(|live| Arc::clone(&live.init)).collect()
     }
-}
-
-pub(crate) enum AfterExit {
-    Rest,
-    Restart(String),
-    Destroy,
 }

@@ -6,6 +6,7 @@ mod channel;
 mod command;
 mod hull;
 mod initramfs;
+mod kernel;
 mod probe;
 mod qmp;
 mod root_disk;
@@ -19,6 +20,7 @@ use std::{
 };
 
 use clap::ValueEnum;
+use tokio::sync::Semaphore;
 
 use crate::{config::Config, disk::Disk};
 
@@ -56,6 +58,9 @@ pub(crate) struct Qemu {
     disks: PathBuf,
     making: Mutex<()>,
     accelerator: Accelerator,
+    /// Turns to boot. Where QEMU executes the instructions, a boot takes a whole processor, and of many at once
+    /// the first takes as long as all of them.
+    boots: Semaphore,
 }
 
 /// Virtual machines cannot be had.
@@ -101,10 +106,15 @@ impl Qemu {
             disks,
             making: Mutex::new(()),
             accelerator: config.accelerator,
+            boots: Semaphore::new(0),
         };
         qemu.accelerator = probe::choose(&qemu)?;
+        let at_once = boots_at_once(qemu.accelerator, config.boots_at_once);
+        qemu.boots.add_permits(at_once);
         tracing::info!(
             accelerator = qemu.accelerator_name(),
+            kernel = kernel::version(&qemu.kernel).as_deref(),
+            boots_at_once = (at_once < Semaphore::MAX_PERMITS).then_some(at_once),
             "machines are virtual machines"
         );
         Ok(qemu)
@@ -119,6 +129,16 @@ impl Qemu {
     }
 }
 
+fn boots_at_once(accelerator: Accelerator, chosen: Option<u32>) -> usize {
+    let chosen = chosen.and_then(|number| usize::try_from(number).ok());
+    chosen.unwrap_or_else(|| match accelerator {
+        Accelerator::Kvm => Semaphore::MAX_PERMITS,
+        Accelerator::Auto | Accelerator::Tcg => {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        }
+    })
+}
+
 fn beside_us() -> io::Result<PathBuf> {
     let this = std::env::current_exe()?;
     let guest = this.with_file_name(GUEST);
@@ -130,4 +150,21 @@ fn beside_us() -> io::Result<PathBuf> {
     above
         .filter(|guest| guest.exists())
         .ok_or_else(|| io::Error::other("it is not beside machined; build it, or say --guest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_boot_at_once_as_was_chosen_or_as_there_are_processors_to_emulate_them() {
+        assert_eq!(
+            boots_at_once(Accelerator::Kvm, None),
+            Semaphore::MAX_PERMITS
+        );
+        assert_eq!(boots_at_once(Accelerator::Kvm, Some(3)), 3);
+        assert_eq!(boots_at_once(Accelerator::Tcg, Some(3)), 3);
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(boots_at_once(Accelerator::Tcg, None), processors);
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    backend::Backend, host::Host, lifecycle::AfterExit, qemu, refused::Refused, state::State,
+    backend::Backend, ending::AfterExit, host::Host, qemu, refused::Refused, state::State,
     world::MachineCell,
 };
 

@@ -148,9 +148,15 @@ impl Provider for Fly {
         patience: Duration,
     ) -> Answer<'a, Option<i32>> {
         Box::pin(async move {
-            self.client
-                .wait(app, machine, WaitFor::Stopped, patience)
+            let at_rest = [WaitFor::Stopped, WaitFor::Failed];
+            let waited = self
+                .client
+                .wait_any(app, machine, &at_rest, patience)
                 .await?;
+            if waited.state == WaitFor::Failed.name() {
+                // Nothing of it runs, and an exit that is known is that of an earlier start.
+                return Ok(None);
+            }
             let seen = self.client.machine(app, machine).await?;
             Ok(seen.last_exit().map(|exit| exit.exit_code))
         })

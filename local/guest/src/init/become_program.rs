@@ -29,7 +29,10 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// Does not come back unless something fails.
 pub(super) fn become_program() -> Failed {
     match prepared() {
-        Ok(mut command) => step("starting the program")(command.exec()),
+        Ok(mut command) => {
+            let name = command.get_program().to_string_lossy().into_owned();
+            step(format!("starting {name}"))(command.exec())
+        }
         Err(failed) => failed,
     }
 }

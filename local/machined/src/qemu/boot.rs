@@ -26,6 +26,7 @@ use crate::{
     cgroups::PROCESSES,
     host::Host,
     images::Image,
+    logs,
     record::MachineRecord,
     sandbox::{BootError, Booted, Inside, Live, enclose, guest_of, platform_env, unpacked},
     volumes::Backing,
@@ -76,6 +77,12 @@ async fn launch(
         .mode(0o700)
         .create(&directory)
         .map_err(step("preparing its directory"))?;
+    // One that goes on takes no time to speak of, and holds up nobody. The turns are never closed.
+    let turn = if frozen {
+        None
+    } else {
+        qemu.boots.acquire().await.ok()
+    };
     let size = guest_of(machine);
     let (ours, channel) = suspend::pair().map_err(step("opening its channel"))?;
     let (monitor, monitored) = suspend::pair().map_err(step("opening its monitor"))?;
@@ -116,6 +123,7 @@ async fn launch(
     .await?;
     let output = pipe::Sender::from_owned_fd(enclosed.output).map_err(step("reading from it"))?;
     let guest = Guest::attach(host, &machine.id, ours, output);
+    let mut printed = enclosed.printed;
     let init = Arc::new(enclosed.first.with_guest(Arc::clone(&guest)));
     let live = Live::of_guest(Arc::clone(&init));
     let began = begin(host, machine, &image, &guest, monitor, frozen);
@@ -124,6 +132,10 @@ async fn launch(
         failed => {
             init.kill();
             init.ended().await;
+            // Until then it has the pipe to the log open.
+            guest.over().await;
+            let how = "a virtual machine did not get to its program";
+            logs::tell_end(&machine.id, &directory, how, &mut printed).await;
             let error = match failed {
                 Ok(Err(error)) => error,
                 _ => io::ErrorKind::TimedOut.into(),
@@ -131,12 +143,14 @@ async fn launch(
             return Err(BootError::Step("waiting for its program", error));
         }
     };
+    drop(turn);
     guest.keep_monitor(monitor).await;
     Ok(Booted {
         child: enclosed.child,
         live,
         group,
         guest: Some(guest),
+        printed,
     })
 }
 

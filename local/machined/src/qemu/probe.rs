@@ -96,6 +96,7 @@ fn start(qemu: &Qemu) -> io::Result<Child> {
         initramfs: qemu.initramfs.clone(),
         kernel: qemu.kernel.clone(),
         making: std::sync::Mutex::default(),
+        boots: tokio::sync::Semaphore::new(0),
         program: qemu.program,
     });
     let place = |word: String| {

@@ -105,6 +105,7 @@ pub(crate) async fn boot(host: &Arc<Host>, machine: &MachineRecord) -> Result<Bo
         live: Live::new(init, sockets),
         group,
         guest: None,
+        printed: enclosed.printed,
     })
 }
 

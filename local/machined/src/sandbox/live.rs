@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 use tokio::{
     io::{Interest, unix::AsyncFd},
     process::Child,
-    task::AbortHandle,
+    task::{AbortHandle, JoinHandle},
 };
 
 use crate::{cgroups::Group, qemu::Guest};
@@ -27,6 +27,8 @@ pub(crate) struct Booted {
     pub(crate) group: Option<Group>,
     /// Where it is a virtual machine: that, which knows how its program ended.
     pub(crate) guest: Option<Arc<Guest>>,
+    /// What writes down what it prints, until nobody prints any more.
+    pub(crate) printed: JoinHandle<()>,
 }
 
 /// A running machine. Dropping it closes its sockets.

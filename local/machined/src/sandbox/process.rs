@@ -16,7 +16,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use serde::Deserialize;
-use tokio::{io::AsyncReadExt, net::unix::pipe, process::Child};
+use tokio::{io::AsyncReadExt, net::unix::pipe, process::Child, task::JoinHandle};
 
 use super::{
     boot::BootError,
@@ -57,6 +57,8 @@ pub(crate) struct Enclosed {
     pub(crate) first: Init,
     /// Where what it prints goes; it may be written to.
     pub(crate) output: OwnedFd,
+    /// What writes that down, until nobody prints any more.
+    pub(crate) printed: JoinHandle<()>,
 }
 
 #[derive(Deserialize)]
@@ -115,11 +117,17 @@ pub(crate) async fn enclose(
 
     let receiver = |fd| pipe::Receiver::from_owned_fd(fd).map_err(step("reading from it"));
     let directory = host.disk.machine_dir(&machine.id);
-    tokio::spawn(logs::keep(receiver(ends.output)?, directory));
+    let mut printed = tokio::spawn(logs::keep(receiver(ends.output)?, directory.clone()));
     let info = told(receiver(ends.info)?)
         .await
         .map_err(step("reading from it"))?;
-    let info: Info = serde_json::from_slice(&info).map_err(|_| BootError::Stillborn)?;
+    let Ok(info) = serde_json::from_slice::<Info>(&info) else {
+        // Only what it said tells why, and our own end of the pipe would keep that from being all.
+        drop(output);
+        let how = "bubblewrap made no sandbox";
+        logs::tell_end(&machine.id, &directory, how, &mut printed).await;
+        return Err(BootError::Stillborn);
+    };
     let pid = Pid::from_raw(info.child_pid).ok_or(BootError::Stillborn)?;
     let fd = pidfd_open(pid, PidfdFlags::NONBLOCK).map_err(|_| BootError::Stillborn)?;
     let first = Init::watch(pid, fd).map_err(step("watching it"))?;
@@ -137,6 +145,7 @@ pub(crate) async fn enclose(
         child,
         first,
         output,
+        printed,
     })
 }
 

@@ -25,7 +25,8 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn after_a_kill_everything_is_found_again_and_no_sandbox_runs_on() {
     let mut world = World::new().await;
-    let script = "cat /data/file; echo kept > /data/file; echo READY; exec sleep 64.25";
+    // A virtual machine has a cache of its own, which dies with its host; what was synced does not.
+    let script = "cat /data/file; echo kept > /data/file; sync; echo READY; exec sleep 64.25";
     let running = world.make("running", script).await;
     let resting = world.make("resting", "true").await;
     let doomed = world.make("doomed", "echo READY; exec sleep 64.25").await;

@@ -83,6 +83,17 @@ pub(crate) async fn sees_nothing_of_the_host(world: &World) {
 }
 
 #[tokio::test]
+async fn programs_of_a_sandbox_reach_each_other_on_its_own_loopback() {
+    let world = World::new().await;
+    let script = "perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(Listen => 1, \
+                  LocalAddr => \"127.0.0.1\") or die \"no port: $!\"; \
+                  $c = IO::Socket::INET->new(PeerAddr => \"127.0.0.1\", PeerPort => $s->sockport) \
+                  or die \"no way: $!\"; print $c \"hello\\n\"; close $c; \
+                  print \"heard \" . $s->accept->getline' 2>&1; echo END";
+    assert_eq!(world.run("a", script).await, "heard hello\nEND\n");
+}
+
+#[tokio::test]
 async fn a_sandbox_sees_no_network_no_process_no_file_and_no_descriptor_of_the_host() {
     sees_nothing_of_the_host(&World::new().await).await;
 }

@@ -5,6 +5,7 @@
 mod awkward;
 mod bounds;
 mod durability;
+mod ends;
 mod faults;
 mod gateway;
 mod identity;

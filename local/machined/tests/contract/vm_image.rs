@@ -9,14 +9,16 @@ use std::{
     process::Command,
 };
 
+/// A machine's first process; machined looks for it beside itself.
+const GUEST: &str = "nightshift-guest";
 /// What the scripts call.
-const PROGRAMS: [&str; 34] = [
+const PROGRAMS: [&str; 36] = [
     "bash", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "echo", "env", "false",
-    "grep", "head", "id", "ln", "ls", "mkdir", "mknod", "mount", "mv", "perl", "ps", "rm",
-    "setpriv", "setsid", "sh", "sleep", "sort", "stat", "tail", "touch", "tr", "true",
+    "grep", "head", "id", "ln", "ls", "mkdir", "mknod", "mount", "mv", "perl", "ps", "rm", "sed",
+    "setpriv", "setsid", "sh", "sleep", "sort", "stat", "sync", "tail", "touch", "tr", "true",
 ];
 /// Those that are only on some machines, or needed by one test.
-const MORE: [&str; 13] = [
+const MORE: [&str; 12] = [
     "fallocate",
     "wc",
     "uname",
@@ -24,7 +26,6 @@ const MORE: [&str; 13] = [
     "nproc",
     "seq",
     "tee",
-    "sync",
     "kill",
     "unshare",
     "find",
@@ -38,18 +39,27 @@ pub(crate) fn is_qemu() -> bool {
 }
 
 /// What machined is told for it. The accelerator is chosen here: finding out takes ten seconds where there
-/// is none.
-pub(crate) fn arguments() -> Vec<String> {
+/// is none. `elsewhere` is where a user finds the kernel and the first process who may not go where they lie.
+pub(crate) fn arguments(elsewhere: Option<&Path>) -> Vec<String> {
     if !is_qemu() {
         return vec![];
     }
-    let kernel = variable("MACHINED_CONTRACT_KERNEL");
+    let mut kernel = PathBuf::from(variable("MACHINED_CONTRACT_KERNEL").unwrap());
+    if let Some(directory) = elsewhere {
+        let copy = directory.join("kernel");
+        if !copy.exists() {
+            copy_tree(&kernel, &copy);
+            let built = Path::new(env!("CARGO_BIN_EXE_machined")).with_file_name(GUEST);
+            fs::copy(built, directory.join(GUEST)).unwrap();
+        }
+        kernel = copy;
+    }
     let accelerator = variable("MACHINED_CONTRACT_ACCELERATOR");
     [
         "--backend",
         "qemu",
         "--kernel",
-        &kernel.unwrap(),
+        &kernel.display().to_string(),
         "--accelerator",
         &accelerator.unwrap_or_else(|| "tcg".to_owned()),
     ]

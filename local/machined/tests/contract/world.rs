@@ -50,6 +50,8 @@ pub(crate) struct Options {
     pub(crate) subordinate: bool,
     /// Whether its directories lie where only root can go.
     pub(crate) closed: bool,
+    /// A file in its directory for what it logs, to be read with [`World::logged`].
+    pub(crate) log: Option<&'static str>,
 }
 
 pub(crate) struct World {
@@ -128,6 +130,7 @@ impl World {
             }
             program = copy;
         }
+        let elsewhere = self.options.user.map(|_| self.directory.path());
         let mut command = self.launcher(&program);
         command
             .args(["--listen", self.base.trim_start_matches("http://")])
@@ -136,12 +139,15 @@ impl World {
             .arg(self.state())
             .arg("--images")
             .arg(self.directory.path().join("images"))
-            .args(vm_image::arguments())
+            .args(vm_image::arguments(elsewhere))
             .args(&self.options.arguments)
             .env("MACHINED_TOKEN", TOKEN)
             .stdin(Stdio::piped());
         if !self.options.rate_limits {
             command.arg("--no-rate-limits");
+        }
+        if let Some(name) = self.options.log {
+            command.stderr(fs::File::create(self.directory.path().join(name)).unwrap());
         }
         self.process = Some(command.spawn().unwrap());
         let began = Instant::now();
@@ -187,6 +193,12 @@ impl World {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
+    }
+
+    /// What it has logged since its start.
+    pub(crate) fn logged(&self) -> String {
+        let name = self.options.log.unwrap();
+        fs::read_to_string(self.directory.path().join(name)).unwrap()
     }
 
     /// Ends its standard input, and waits for it to exit by itself.
